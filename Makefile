@@ -1,0 +1,92 @@
+# Needs Python 3.11 to 3.13 and git. Every target sets up what it needs; `make` alone lists them.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+PYTHON ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+RESOLVER := .mergeline/resolver
+UV := $(RESOLVER)/bin/uv
+
+# DVC runs the stages through a shell, which has to find the tools of this environment and no others.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+# ---- The work ------------------------------------------------------------------------------------------------------
+
+.PHONY: repro
+repro: setup  ## set up, put the data in place, run the pipeline
+	@$(BIN)/mergeline setup
+	@$(BIN)/mergeline repro
+
+.PHONY: test
+test: dev  ## set up, run all tests and doctests with coverage
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov
+
+.PHONY: lint
+lint: dev  ## style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+
+.PHONY: types
+types: dev  ## strict types
+	@$(BIN)/mypy
+
+.PHONY: clean
+clean:  ## remove the environment and the caches; data, models and the stores stay
+	@rm -rf $(VENV) $(RESOLVER) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf src/*.egg-info
+	@find src tests benchmarks sample .ci -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null; true
+
+# ---- Set-up: once, and again when a lock changes -------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.stamp-package  ## the environment of a run
+
+.PHONY: dev
+dev: $(VENV)/.stamp-dev  ## the same, with the tools of the tests and the torch family
+
+$(VENV)/.stamp-python:
+	@.ci/make-venv $(VENV) $(PYTHON)
+	@touch $@
+
+# setuptools comes first: it builds the pins that have no wheel, at its locked version instead of the newest.
+$(VENV)/.stamp-runtime: $(VENV)/.stamp-python requirements/runtime.lock
+	@sed -n '/^setuptools==/,/^    # via/p' requirements/runtime.lock > $(VENV)/build.lock
+	@.ci/install 'the build tool' --no-deps --require-hashes -r $(VENV)/build.lock
+	@.ci/install 'the runtime' --no-deps --require-hashes --no-build-isolation --use-pep517 -r requirements/runtime.lock
+	@touch $@
+
+$(VENV)/.stamp-package: $(VENV)/.stamp-runtime pyproject.toml
+	@.ci/install 'this package' --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-package requirements/dev.lock requirements/torch.txt
+	@.ci/install 'the tools of the tests' --no-deps --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.lock
+	@.ci/install 'torch, CPU build' --no-deps --retries 1 --timeout 15 -r requirements/torch.txt
+	@touch $@
+
+# ---- The lock ------------------------------------------------------------------------------------------------------
+
+# Pins that still fit stay; `make lock LOCK_ARGS=--upgrade` takes the newest, LOCK_ARGS='--upgrade-package dvc' one of them.
+.PHONY: lock
+lock: $(RESOLVER)/.stamp  ## resolve the dependencies again, into requirements/*.lock
+	@.ci/lock $(CURDIR)/$(UV) $(LOCK_ARGS)
+
+.PHONY: check-lock
+check-lock: $(RESOLVER)/.stamp  ## ask for every pin on Python 3.11 to 3.13, Linux and macOS
+	@$(RESOLVER)/bin/python .ci/check_lock.py $(UV)
+
+$(RESOLVER)/.stamp: requirements/resolver.lock
+	@.ci/make-venv $(RESOLVER) $(PYTHON)
+	@VENV=$(RESOLVER) .ci/install 'the resolver' --no-deps --require-hashes -r requirements/resolver.lock
+	@touch $@

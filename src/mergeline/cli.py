@@ -1,0 +1,118 @@
+"""The command line: parse, call, write. Here alone errors are caught and become one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mergeline import __version__, commands, pipeline
+from mergeline.errors import MergelineError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 good, else the error's own (see `mergeline.errors`)."""
+    parsed = parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO, force=True)
+    for chatty in ("great_expectations", "great_expectations.data_context", "mlflow", "alembic", "botocore", "optuna"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        text = parsed.run(parsed)
+    except MergelineError as err:
+        if parsed.debug:
+            raise
+        print(f"mergeline: {err}", file=sys.stderr)
+        return err.exit_code
+    except KeyboardInterrupt:
+        print("mergeline: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if text:
+        print(text)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(prog="mergeline", description="A model that lives in Git: train, judge, deploy, watch.")
+    top.add_argument("--version", action="version", version=f"mergeline {__version__}")
+    top.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def verb(name: str, run: Callable[[argparse.Namespace], str | None], text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    added = verb("init", _init, "write params.yaml, data/ and data.dvc for a table of your own")
+    added.add_argument("table", type=Path, help="a CSV or Parquet file")
+    added.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    added.add_argument("--task", choices=["binary", "multiclass", "regression"], help="default: guessed from the target")
+    added.add_argument("--time", metavar="COLUMN", help="the column that orders the rows (default: guessed)")
+    added.add_argument("--id", metavar="COLUMN", help="the column that names a row (default: guessed)")
+    added.add_argument("--force", action="store_true", help="replace the params.yaml and data/ that are there")
+    added = verb("ingest", _ingest, "read the sources of params.yaml into new partitions of data/")
+    added.add_argument("--replace", action="store_true", help="let other rows take the place of a partition's")
+    verb("pull", _pull, "put data/ in place, from the DVC remote or the sample")
+    added = verb("remote", _remote, "make URL (a folder or s3://...) the DVC remote, with verification")
+    added.add_argument("url")
+    added = verb("repro", _repro, "run the stages that are out of date")
+    added.add_argument("--force", action="store_true", help="run all stages")
+    added.add_argument("--pull", action="store_true", help="take what is missing from the remote")
+    verb("status", _status, "say what is out of date, and what metrics and parameters changed since the last commit")
+    verb("validate", _stage(commands.validate), "the stage: check the table")
+    verb("train", _stage(commands.train), "the stage: make the candidate")
+    verb("evaluate", _stage(commands.evaluate), "the stage: measure the candidate on the holdout")
+    verb("track", _track, "tell MLflow what it has not been told yet")
+    added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
+    added.add_argument("--write", action="store_true", help="make the change")
+    return top
+
+
+def _stage(run: Callable[[Path], None]) -> Callable[[argparse.Namespace], None]:
+    def call(parsed: argparse.Namespace) -> None:
+        commands.recover(parsed.root)
+        run(parsed.root)
+
+    return call
+
+
+def _init(parsed: argparse.Namespace) -> str:
+    from mergeline.init import Wishes
+
+    wishes = Wishes(parsed.target, parsed.task, parsed.time, parsed.id)
+    return commands.init(parsed.root, parsed.table, wishes, force=parsed.force)
+
+
+def _ingest(parsed: argparse.Namespace) -> str:
+    return json.dumps(commands.ingest(parsed.root, replace=parsed.replace, environment=os.environ))
+
+
+def _pull(parsed: argparse.Namespace) -> str:
+    return f"data/ from {pipeline.put_data_in_place(parsed.root)}"
+
+
+def _remote(parsed: argparse.Namespace) -> None:
+    pipeline.set_remote(parsed.root, parsed.url)
+
+
+def _repro(parsed: argparse.Namespace) -> str:
+    return commands.repro(parsed.root, force=parsed.force, pull=parsed.pull, environment=os.environ)
+
+
+def _status(parsed: argparse.Namespace) -> str:
+    return json.dumps(commands.status(parsed.root), indent=2, default=str)
+
+
+def _track(parsed: argparse.Namespace) -> str:
+    return f"{commands.track(parsed.root, os.environ)} candidates logged"
+
+
+def _tune(parsed: argparse.Namespace) -> str:
+    return commands.tune(parsed.root, write=parsed.write, environment=os.environ)

@@ -1,0 +1,175 @@
+"""The verbs of the command line: each reads, calls one pure function, and writes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline import files, params, pipeline, table
+from mergeline.errors import ConfigurationError, ServiceError
+from mergeline.files import LOCAL_STATE
+from mergeline.progress import steps
+
+if TYPE_CHECKING:
+    from mergeline.params import Params
+    from mergeline.stages.evaluate import Evaluation
+
+logger = logging.getLogger(__name__)
+
+DATA = pipeline.DATA
+CANDIDATE = Path("models/candidate")
+REPORTS = Path("reports")
+VALIDATION = REPORTS / "validation.json"
+METRICS = REPORTS / "metrics.json"
+EVALUATION = REPORTS / "evaluation.json"
+TRAINING = CANDIDATE / "training.json"
+FOLDERS = (CANDIDATE, REPORTS / "validate", REPORTS / "evaluate")
+
+
+def load_params(root: Path) -> Params:
+    """Return the settings of the repository at `root`."""
+    return params.load(root / params.PARAMS_FILE)
+
+
+def recover(root: Path) -> None:
+    """Finish what a killed stage left half replaced."""
+    for folder in FOLDERS:
+        files.recover_folder(root / folder, root / LOCAL_STATE)
+
+
+def validate(root: Path) -> None:
+    """Check the table; write the record and the pages, then fail on a blocking expectation."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    from mergeline.stages.validate import validate as check
+
+    settings = load_params(root)
+    loaders = {path.stem: partial(table.read_partition, path) for path in table.partitions(root / DATA)}
+    with steps("validate", sys.stderr) as show:
+        found = check(loaders, settings, show)
+    with files.replaced_folder(root / REPORTS / "validate", root / LOCAL_STATE) as folder:
+        for name, page in found.pages.items():
+            files.write_text(folder / name, page)
+    files.write_json(root / VALIDATION, found.as_dict())
+    found.raise_if_blocked(str(VALIDATION))
+
+
+def train(root: Path) -> None:
+    """Make the candidate; write it whole or not at all, and leave it for MLflow."""
+    from mergeline import git, tracking
+    from mergeline.models.scorer import MODEL_FILE, SIGNATURE_FILE
+    from mergeline.stages.train import train as make
+
+    settings = load_params(root)
+    with steps("train", sys.stderr) as show:
+        trained = make(table.read_table(root / DATA, settings.data.columns), settings, show)
+    with files.replaced_folder(root / CANDIDATE, root / LOCAL_STATE) as folder:
+        files.write_bytes(folder / MODEL_FILE, trained.model)
+        files.write_text(folder / SIGNATURE_FILE, trained.signature.to_json())
+        files.write_json(folder / TRAINING.name, trained.record.as_dict())
+        trained.reference.to_parquet(folder / "reference.parquet", index=False, compression="zstd")
+    lineage = tracking.Lineage(
+        git_commit=git.head_commit(root) or "none",
+        data_md5=pipeline.data_md5(root),
+        model_sha256=tracking.model_sha256(trained.model),
+    )
+    tracking.leave(root, trained, root / CANDIDATE, lineage)
+
+
+def evaluate(root: Path) -> None:
+    """Measure the candidate on the holdout; write the records, the tables for plots, and the model card."""
+    from mergeline import tracking
+    from mergeline.models.scorer import MODEL_FILE, Scorer
+    from mergeline.report.card import model_card
+    from mergeline.stages.evaluate import evaluate as measure
+
+    settings = load_params(root)
+    scorer = Scorer.load(root / CANDIDATE)
+    columns = (*settings.data.columns, *settings.evaluate.slices)
+    with steps("evaluate", sys.stderr) as show:
+        measured = measure(table.read_table(root / DATA, tuple(dict.fromkeys(columns))), scorer, settings, show)
+    training = files.read_json(root / TRAINING, "mergeline train")
+    validation = files.read_json(root / VALIDATION, "mergeline validate")
+    with files.replaced_folder(root / REPORTS / "evaluate", root / LOCAL_STATE) as folder:
+        _write_tables(measured, folder)
+        card = model_card(settings, scorer.signature, training, measured.as_dict(), validation)
+        files.write_text(folder / "model_card.md", card)
+    files.write_json(root / EVALUATION, measured.as_dict())
+    files.write_json(root / METRICS, measured.headline())
+    sha256 = tracking.model_sha256((root / CANDIDATE / MODEL_FILE).read_bytes())
+    tracking.leave_metrics(root, sha256, measured.headline())
+
+
+def repro(root: Path, *, force: bool, pull: bool, environment: Mapping[str, str]) -> str:
+    """Run what is out of date, tell MLflow, and return the summary; a tracking server that is down is a warning."""
+    from mergeline.report.summary import summary
+
+    load_params(root)
+    recover(root)
+    ran = pipeline.reproduce(root, force=force, pull=pull)
+    try:
+        track(root, environment)
+    except ServiceError as err:
+        logger.warning("warning: %s", err)
+    validation = files.read_json(root / VALIDATION, "mergeline validate")
+    training = files.read_json(root / TRAINING, "mergeline train")
+    return summary(ran, validation, training, files.read_json(root / EVALUATION, "mergeline evaluate"))
+
+
+def track(root: Path, environment: Mapping[str, str]) -> int:
+    """Log to MLflow what it has not been told yet; return the number of candidates."""
+    from mergeline import tracking
+
+    return tracking.upload(root, environment)
+
+
+def status(root: Path) -> tuple[dict[str, Any], bool]:
+    """Return what is out of date and what differs from the last commit, and whether all stages are up to date."""
+    found = pipeline.freshness(root)
+    return asdict(found), not found.stale
+
+
+def ingest(root: Path, *, replace: bool, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Read the declared sources, write their partitions into `data/`, and bring `data.dvc` up to date."""
+    from mergeline import sources
+
+    settings = load_params(root)
+    if settings.sources is None:
+        raise ConfigurationError(f"{params.PARAMS_FILE}: sources: missing; declare where the rows come from")
+    joined = sources.read_joined(settings.sources, root, environment)
+    parts = sources.partition(joined, settings.data.time, settings.data.id)
+    record = sources.write_partitions(parts, root / DATA, replace)
+    pipeline.track_data(root)
+    return asdict(record)
+
+
+def _write_tables(measured: Evaluation, folder: Path) -> None:
+    """The predictions as Parquet, each curve as the CSV that `dvc plots` draws."""
+    import pandas as pd
+
+    measured.predictions.to_parquet(folder / "predictions.parquet", index=False, compression="zstd")
+    bins = [
+        {"predicted": each.mean_prediction, "observed": each.observed.estimate, "low": each.observed.low,
+         "high": each.observed.high, "rows": each.rows}
+        for each in measured.calibration
+    ]
+    curves: dict[str, list[dict[str, Any]]] = {
+        "roc": [asdict(point) for point in measured.roc],
+        "precision_recall": [asdict(point) for point in measured.precision_recall],
+        "calibration": bins,
+        "importance": [asdict(each) for each in measured.importance],
+    }
+    if measured.confusion:
+        curves["confusion"] = [
+            {"actual": actual, "predicted": predicted, "rows": count}
+            for actual, counts in zip(measured.confusion.classes, measured.confusion.counts, strict=True)
+            for predicted, count in zip(measured.confusion.classes, counts, strict=True)
+        ]
+    for name, rows in curves.items():
+        if rows:
+            files.write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))

@@ -1,0 +1,74 @@
+"""The one way in which a model is run: ONNX Runtime on the encoder's matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mergeline.errors import VerificationError
+from mergeline.models.encoder import encode
+from mergeline.schema import Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+BATCH_ROWS = 65_536
+
+
+class Scorer:
+    """A loaded model: rows in, scores out; nothing but ONNX operators is executed.
+
+    Raises `VerificationError` where `model` is no ONNX model or does not fit its signature.
+    """
+
+    def __init__(self, model: bytes, signature: Signature, threads: int = 0) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as err:  # the runtime's exceptions share no base but this one
+            raise VerificationError(f"{MODEL_FILE}: not a model that ONNX Runtime loads ({_line(err)})") from err
+        self.signature = signature
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        width = len(signature.features)
+        if len(inputs) != 1 or inputs[0].shape[1] != width or len(outputs) != 1:
+            shape = inputs[0].shape if inputs else []
+            raise VerificationError(f"{MODEL_FILE}: expected one input of {width} features, found {shape}")
+        self._input = inputs[0].name
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 0) -> Scorer:
+        """Return the model in `folder`."""
+        try:
+            signature = Signature.from_json((folder / SIGNATURE_FILE).read_text(encoding="utf-8"))
+            model = (folder / MODEL_FILE).read_bytes()
+        except FileNotFoundError as err:
+            raise VerificationError(f"{err.filename}: no such file; `mergeline repro` trains a model") from err
+        except (ValueError, KeyError, TypeError) as err:
+            raise VerificationError(f"{folder / SIGNATURE_FILE}: not a signature ({_line(err)})") from err
+        return cls(model, signature, threads)
+
+    def score(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Return scores of shape (rows, classes), or (rows, 1) of a regression; raise `DataError` as `encode` does."""
+        return self.score_matrix(encode(rows, self.signature.features))
+
+    def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the scores of encoded rows, a bounded batch at a time."""
+        starts = range(0, len(matrix), BATCH_ROWS)
+        parts = [self._session.run(None, {self._input: matrix[at : at + BATCH_ROWS]})[0] for at in starts]
+        if not parts:
+            return np.empty((0, max(1, len(self.signature.classes))))
+        scores = np.concatenate(parts).astype(np.float64)
+        return scores.reshape(len(matrix), -1)
+
+
+def _line(err: Exception) -> str:
+    return " ".join(str(err).split())[:200] or type(err).__name__

@@ -1,0 +1,197 @@
+"""DVC, called in one process: run what is out of date, say what is, put the data in place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline.errors import ConfigurationError, DataError, MergelineError, ServiceError, VerificationError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+DATA = Path("data")
+DATA_FILE = Path("data.dvc")
+SAMPLE = Path("sample")
+SIGNAL_BASE = 128  # a shell's exit code for a process that a signal ended
+
+
+class StageError(MergelineError):
+    """A stage failed; its exit code is the stage's own, its reason stands above, on the stage's stderr."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # of this failure, not of the class
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """What `status` finds: stages out of date, and what differs from the last commit."""
+
+    stale: dict[str, Any]
+    metrics: dict[str, Any]
+    params: dict[str, Any]
+
+
+def reproduce(root: Path, targets: Sequence[str] = (), *, force: bool = False, pull: bool = False) -> tuple[str, ...]:
+    """Run the stages that are out of date; return the names of those that ran.
+
+    Raises `StageError` with the failing stage's own exit code, and `ConfigurationError` for a pipeline that cannot be read.
+    """
+    from dvc.exceptions import DvcException, ReproductionError
+
+    with opened(root) as repo:
+        try:
+            stages = repo.reproduce(targets=list(targets) or None, force=force, pull=pull, single_item=False)
+        except ReproductionError as err:
+            raise _stage_error(err) from err
+        except DvcException as err:
+            raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
+    return tuple(stage.addressing for stage in stages)
+
+
+def freshness(root: Path) -> Freshness:
+    """Return the stages that are out of date and the differences of metrics and parameters to HEAD, in one process."""
+    from dvc.exceptions import DvcException
+
+    with opened(root) as repo:
+        try:
+            return Freshness(repo.status(), repo.metrics.diff(), repo.params.diff())
+        except DvcException as err:
+            raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
+
+
+def track_data(root: Path) -> None:
+    """Bring `data.dvc` up to date with the folder `data/`; unchanged partitions are not stored again."""
+    from dvc.exceptions import DvcException
+
+    with opened(root) as repo:
+        try:
+            repo.add(str(root / DATA))
+        except DvcException as err:
+            raise DataError(f"{DATA_FILE}: {_line(err)}") from err
+
+
+def put_data_in_place(root: Path) -> str:
+    """Fill `data/` with what `data.dvc` names and return where it came from: place, remote, or sample.
+
+    Nothing is overwritten: a folder that differs from `data.dvc` is a person's work. Raises `DataError` for such a folder,
+    `VerificationError` where the sample's bytes are not those that are named, and `ServiceError` where neither has them.
+    """
+    from dvc.exceptions import DvcException
+
+    with opened(root) as repo:
+        if not (root / DATA_FILE).exists():
+            raise ConfigurationError(f"{DATA_FILE}: no such file; `mergeline init` or `mergeline ingest` makes it")
+        if not repo.status(targets=[str(root / DATA_FILE)]):
+            return "place"
+        if (root / DATA).exists() and any((root / DATA).iterdir()):
+            raise DataError(f"{DATA}/ is not what {DATA_FILE} names; `dvc add {DATA}` keeps it, `dvc checkout` drops it")
+        try:
+            repo.pull(targets=[str(root / DATA_FILE)])
+            return "remote"
+        except DvcException as err:
+            sample = _sample(root)
+            if not sample:
+                raise ServiceError(f"{DATA_FILE}: the remote does not have it ({_line(err)}); `dvc push` it there") from err
+        _copy_sample(root, repo, sample)
+        return "sample"
+
+
+def data_md5(root: Path) -> str:
+    """Return the hash under which DVC knows the data, `none` where they are not tracked."""
+    path = root / DATA_FILE
+    return str(_named(root).get("md5", "none")) if path.exists() else "none"
+
+
+def set_remote(root: Path, url: str) -> None:
+    """Make `url` the DVC remote of everyone, with verification: a tampered object is then refused, not pulled."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        with opened(root) as repo, repo.config.edit("repo") as config:
+            config["remote"]["storage"] = {"url": url, "verify": True}
+            config["core"]["remote"] = "storage"
+        Config(str(root / ".dvc"))
+    except ConfigError as err:
+        raise ConfigurationError(f"remote: {_line(err)}") from err
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Repo]:
+    """Open the DVC repository at `root`; the commands of its stages are looked for beside this Python first."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
+
+    _listen()
+    path = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except NotDvcRepoError as err:
+        raise ConfigurationError(f"{root}: not a DVC repository; `dvc init` makes it one") from err
+    except DvcException as err:
+        raise ServiceError(f"dvc: {_line(err)}") from err
+    finally:
+        os.environ["PATH"] = path
+
+
+def _listen() -> None:
+    """Let DVC's talk go where ours goes, to stderr; it brings handlers of its own that write to stdout."""
+    for name in ("dvc", "dvc_objects", "dvc_data"):
+        logging.getLogger(name).handlers.clear()
+    logging.getLogger("dvc.repo.scm_context").setLevel(logging.WARNING)  # hints on `git add`, once a command
+
+
+def _sample(root: Path) -> list[Path]:
+    """As many files of the sample, the oldest first, as `data.dvc` names."""
+    named = _named(root)
+    files = sorted((root / SAMPLE).glob("*.parquet"))[: int(named.get("nfiles", 0))]
+    return files if sum(file.stat().st_size for file in files) == named.get("size") else []
+
+
+def _named(root: Path) -> dict[str, Any]:
+    """The entry of `data.dvc`: hash, size, number of files."""
+    from ruamel.yaml import YAML
+
+    entry: dict[str, Any] = YAML(typ="safe").load((root / DATA_FILE).read_text(encoding="utf-8"))["outs"][0]
+    return entry
+
+
+def _copy_sample(root: Path, repo: Repo, sample: Sequence[Path]) -> None:
+    (root / DATA).mkdir(exist_ok=True)
+    for file in sample:
+        shutil.copyfile(file, root / DATA / file.name)
+    if repo.status(targets=[str(root / DATA_FILE)]):
+        shutil.rmtree(root / DATA)
+        raise VerificationError(f"{SAMPLE}/: its bytes are not those that {DATA_FILE} names; restore both from Git")
+    repo.commit(str(root / DATA_FILE), force=True)  # into the cache, so that the next stage finds it there
+
+
+def _stage_error(err: BaseException) -> MergelineError:
+    """The exit code and the name of the failing stage, from the chain of DVC's exceptions."""
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    cause: BaseException | None = err
+    while cause is not None and not isinstance(cause, StageCmdFailedError):
+        cause = cause.__cause__
+    if cause is None:
+        reason = err.__cause__ or err
+        return DataError(f"dvc repro: {_line(reason)}")
+    code = re.search(r"exited with (-?\d+)$", str(cause))
+    status = int(code.group(1)) if code else 1
+    return StageError(f"{_line(err)}: {_line(cause)}", status if status >= 0 else SIGNAL_BASE - status)
+
+
+def _line(err: BaseException) -> str:
+    return " ".join(str(err).split())

@@ -1,0 +1,178 @@
+"""MLflow as a projection of what was trained: it may be down, it is never asked, and it catches up later.
+
+`train` leaves each candidate in an outbox under the local state; `upload` logs what lies there as one run a candidate,
+with parameters, metrics, both models and a registered version, and removes it. A run is found again by the SHA-256 of its
+model, so uploading twice logs once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mergeline.errors import ServiceError
+from mergeline.files import LOCAL_STATE, read_json, replaced_folder, write_json
+
+if TYPE_CHECKING:
+    from mergeline.stages.train import Trained
+
+logger = logging.getLogger(__name__)
+
+OUTBOX = LOCAL_STATE / "outbox"
+CANDIDATE = "candidate"
+NATIVE_FILE = "native.pickle"
+METRICS_FILE = "metrics.json"
+RUN_FILE = "run.json"
+DEFAULT_NAME = "mergeline"
+COMPLETE = "mergeline.complete"
+QUIET_AND_QUICK = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # a server that is down should cost seconds; MLflow's own default is seven tries over minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a run is traced by: the commit, the data that DVC names, the bytes that came out."""
+
+    git_commit: str
+    data_md5: str
+    model_sha256: str
+
+
+def model_sha256(model: bytes) -> str:
+    """Return the SHA-256 of the served model, in hexadecimal."""
+    return hashlib.sha256(model).hexdigest()
+
+
+def leave(root: Path, trained: Trained, candidate: Path, lineage: Lineage) -> None:
+    """Put a candidate (its folder, its native model, its facts) into the outbox."""
+    import cloudpickle
+
+    with replaced_folder(root / OUTBOX / lineage.model_sha256, root / OUTBOX) as folder:
+        shutil.copytree(candidate, folder / CANDIDATE)
+        (folder / NATIVE_FILE).write_bytes(cloudpickle.dumps(trained.fitted.native))
+        facts = {"family": trained.record.family, "seed": trained.record.seed, **trained.record.settings}
+        run = {"flavor": trained.fitted.flavor, "params": facts, "lineage": asdict(lineage)}
+        write_json(folder / RUN_FILE, run)
+
+
+def leave_metrics(root: Path, sha256: str, metrics: Mapping[str, float]) -> None:
+    """Put the metrics of a candidate beside it, if it still lies in the outbox."""
+    folder = root / OUTBOX / sha256
+    if folder.exists():
+        write_json(folder / METRICS_FILE, metrics)
+
+
+def upload(root: Path, environment: Mapping[str, str]) -> int:
+    """Log every candidate of the outbox to MLflow and return how many there were.
+
+    The server is `MLFLOW_TRACKING_URI`, by default a local SQLite file. Raises `ServiceError` where it does not answer;
+    what was not logged stays in the outbox.
+    """
+    waiting = sorted(path.parent for path in (root / OUTBOX).glob(f"*/{RUN_FILE}"))
+    if not waiting:
+        return 0
+    for name, value in QUIET_AND_QUICK.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = environment.get("MLFLOW_TRACKING_URI") or _local_database(root)
+    name = environment.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_NAME
+    try:
+        mlflow.set_tracking_uri(uri)
+        _use_experiment(name, root, local=uri == _local_database(root))
+        for folder in waiting:
+            _log(folder, name)
+            shutil.rmtree(folder)
+    except (MlflowException, SQLAlchemyError, OSError) as err:
+        reason = " ".join(str(err).split())[:200]
+        where = without_password(uri)
+        raise ServiceError(f"mlflow: {where} does not take the run ({reason}); `mergeline track` tries again") from err
+    return len(waiting)
+
+
+def without_password(uri: str) -> str:
+    """Return an address without the user and the password that it may carry.
+
+    >>> without_password("https://me:secret@tracking.example.org/x")
+    'https://tracking.example.org/x'
+    """
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+
+
+def _local_database(root: Path) -> str:
+    return f"sqlite:///{(root / LOCAL_STATE / 'mlflow.db').resolve()}"
+
+
+def _use_experiment(name: str, root: Path, *, local: bool) -> None:
+    import mlflow
+
+    if local and mlflow.get_experiment_by_name(name) is None:
+        artifacts = (root / LOCAL_STATE / "mlflow").resolve()
+        mlflow.create_experiment(name, artifact_location=artifacts.as_uri())
+    mlflow.set_experiment(name)
+
+
+def _log(folder: Path, name: str) -> None:
+    """One candidate as one run and one registered version, unless its model has been logged already."""
+    import cloudpickle
+    import mlflow
+
+    run = read_json(folder / RUN_FILE, "mergeline train")
+    lineage = run["lineage"]
+    if _already_logged(lineage["model_sha256"]):
+        return
+    with mlflow.start_run(tags={f"mergeline.{key}": value for key, value in lineage.items()}) as active:
+        mlflow.log_params(run["params"])
+        if (folder / METRICS_FILE).exists():
+            mlflow.log_metrics(read_json(folder / METRICS_FILE, "mergeline evaluate"))
+        mlflow.log_artifacts(str(folder / CANDIDATE), CANDIDATE)
+        native = cloudpickle.loads((folder / NATIVE_FILE).read_bytes())  # noqa: S301  written by this machine's `train`
+        uri = _log_native(native, run["flavor"])
+        registered = mlflow.register_model(uri, name, tags=lineage)
+        mlflow.set_tags({"mergeline.version": registered.version, COMPLETE: "true"})
+        logger.info("mlflow: run %s, %s version %s", active.info.run_id, name, registered.version)
+
+
+def _already_logged(sha256: str) -> bool:
+    """Whether a run with these bytes ended well."""
+    import mlflow
+
+    wanted = f"tags.`mergeline.model_sha256` = '{sha256}' and tags.`{COMPLETE}` = 'true'"
+    return bool(mlflow.search_runs(filter_string=wanted, output_format="list"))
+
+
+def _log_native(native: Any, flavor: str) -> str:
+    """Log the model of the training library and return its address."""
+    import mlflow
+
+    noisy = logging.getLogger(f"mlflow.{flavor}")
+    noisy.setLevel(logging.ERROR)  # it warns of pickles; what is served is ONNX, this one is for notebooks
+    if flavor == "pytorch":
+        import mlflow.pytorch
+
+        return str(mlflow.pytorch.log_model(native, name="native", pip_requirements=_pinned("torch")).model_uri)
+    import mlflow.sklearn
+
+    needs = _pinned("scikit-learn", "skl2onnx")
+    as_pickle = {"pip_requirements": needs, "serialization_format": "cloudpickle"}
+    return str(mlflow.sklearn.log_model(native, name="native", **as_pickle).model_uri)
+
+
+def _pinned(*packages: str) -> list[str]:
+    return [f"{package}=={version(package)}" for package in packages]
