@@ -160,7 +160,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, confidence: float = 0.95) -> In
       25, 559-573, 2006).
 
     Coverage (normal scores, AUC 0.5 to 0.98): 95 % or more with fewer than 100 rows of a class, a single one
-    included; from there 94 % to 96 %, and 92 % for AUC 0.98 from 100 positives and 1000 negatives.
+    included; from there 94 % to 96 %, but 92 % for AUC 0.98 from 100 positives and 1000 negatives.
 
     >>> certain = delong([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
     >>> certain.estimate, round(certain.low, 3), certain.method
@@ -189,7 +189,7 @@ def delong_difference(
     all pairs may differ from d. A class of one row has no variance to show: the bounds are then those of `wilson`
     with one trial.
 
-    Coverage (correlated normal scores): 94 % to 96 % from 30 rows of each class on; with 10 positives 93 % at AUC 0.7
+    Coverage (correlated normal scores): 93 % to 96 % from 30 rows of each class on; with 10 positives 93 % at AUC 0.7
     but 87 % to 91 % at AUC 0.95.
 
     >>> delong_difference([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], [0.1, 0.4, 0.4, 0.8]).high

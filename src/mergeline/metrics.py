@@ -478,7 +478,8 @@ def _median_absolute_error(size: Floats, confidence: float) -> Metric | None:
 
 def _explained_variance(label: Floats, error: Floats, confidence: float) -> Metric | None:
     squares, spread = np.square(error), np.square(label - label.mean())
-    if label.min() == label.max() or spread.sum() == 0:  # equal labels, or so close that their squares are no float
+    # Equal labels, whose mean may be off by a rounding error, or labels so close that the ratio would be no float.
+    if label.min() == label.max() or spread.sum() <= 1e-300 * max(squares.sum(), 1):
         return None
     unexplained = float(squares.sum() / spread.sum())
     if unexplained == 0:

@@ -52,6 +52,10 @@ def export(fitted: Fitted, calibration: Calibration | None) -> bytes:
     if calibration is not None:
         _append_calibration(graph, calibration)
     graph.doc_string = ""
+    # the converter lists the operator sets in the order of a set of strings, which differs from process to process
+    ordered = sorted(graph.opset_import, key=lambda entry: entry.domain)
+    del graph.opset_import[:]
+    graph.opset_import.extend(ordered)
     serialized: bytes = graph.SerializeToString(deterministic=True)
     return serialized
 
