@@ -25,7 +25,7 @@ help:  ## list the targets
 
 .PHONY: repro
 repro: setup  ## set up, put the data in place, run the pipeline
-	@$(BIN)/mergeline setup
+	@$(BIN)/mergeline pull
 	@$(BIN)/mergeline repro
 
 .PHONY: test
@@ -55,6 +55,10 @@ setup: $(VENV)/.stamp-package  ## the environment of a run
 .PHONY: dev
 dev: $(VENV)/.stamp-dev  ## the same, with the tools of the tests and the torch family
 
+.PHONY: torch
+torch: dev  ## the torch family's CPU build (comes with dev)
+
+# The first suitable Python, or PYTHON; to change it later: `make clean`, then again.
 $(VENV)/.stamp-python:
 	@.ci/make-venv $(VENV) $(PYTHON)
 	@touch $@

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -146,7 +147,7 @@ def index_files(uv: str, pins: tuple[Pin, ...]) -> dict[tuple[str, str], tuple[I
     }
 
 
-def problems(pins: tuple[Pin, ...], files: dict[tuple[str, str], tuple[IndexFile, ...]]) -> list[str]:
+def problems(pins: tuple[Pin, ...], files: Mapping[tuple[str, str], tuple[IndexFile, ...]]) -> list[str]:
     """Return what is missing, over all pins and all machines."""
     found = (
         missing(pin, files.get((pin.name, pin.version), ()), machine)
@@ -157,7 +158,7 @@ def problems(pins: tuple[Pin, ...], files: dict[tuple[str, str], tuple[IndexFile
     return [problem for problem in found if problem]
 
 
-def blind_spots(uv: str, pin: Pin, files: dict[tuple[str, str], tuple[IndexFile, ...]]) -> list[str]:
+def blind_spots(uv: str, pin: Pin, files: Mapping[tuple[str, str], tuple[IndexFile, ...]]) -> list[str]:
     """Return the planted faults that go unseen."""
     unseen = []
     if not problems((replace(pin, hashes=frozenset({"0" * 64})),), files):

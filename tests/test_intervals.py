@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Callable
 from statistics import NormalDist
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mergeline import intervals
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.intervals import (
     Floats,
@@ -46,7 +48,7 @@ def split(rows: list[tuple[int, int]]) -> tuple[Floats, Floats]:
 def pairs(labels: Floats, scores: Floats) -> Floats:
     """[positives, negatives]: 1 where the positive wins, one half for a tie."""
     positive, negative = scores[labels == 1][:, None], scores[labels == 0][None, :]
-    return (positive > negative) + 0.5 * (positive == negative)
+    return np.where(positive == negative, 0.5, (positive > negative).astype(np.float64))
 
 
 def pairs_variance(won: Floats) -> float:
@@ -167,8 +169,8 @@ class TestDelong:
         assert interval.high - interval.low > 1 / math.sqrt(2 * rows)
 
     def test_few_rows_of_a_class_have_at_least_the_variance_of_hanley_and_mcneil(self) -> None:
-        labels, scores = [1, 1, 0, 0, 0, 0], [6, 5.5, 1, 2, 3, 5.7]
-        variance = 0.875 * 0.125 * (1 + 2 * 0.125 / 1.125 + 2 * 0.875 / 1.875) / 8
+        labels, scores = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0], [8, 8.5, 1, 2, 3, 4, 5, 6, 7, 9]
+        variance = 0.875 * 0.125 * (1 + 4 * 0.125 / 1.125 + 4 * 0.875 / 1.875) / 16
         assert variance > pairs_variance(pairs(np.array(labels, float), np.array(scores)))
         interval = delong(labels, scores)
         assert (interval.low, interval.high) == pytest.approx(on_logit_scale(0.875, math.sqrt(variance)))
@@ -176,11 +178,11 @@ class TestDelong:
     @SEARCH
     @given(SCORED_ROWS, st.randoms(use_true_random=False))
     def test_neither_the_order_of_the_rows_nor_a_monotone_scale_matters(
-        self, rows: list[tuple[int, int]], chance: st.DataObject
+        self, rows: list[tuple[int, int]], chance: random.Random
     ) -> None:
         interval = delong(*split(rows))
         shuffled = rows.copy()
-        chance.shuffle(shuffled)  # type: ignore[attr-defined]
+        chance.shuffle(shuffled)
         labels, scores = split(shuffled)
         other = delong(labels, np.exp(scores) - 3)
         assert (other.estimate, other.low, other.high) == pytest.approx(
@@ -253,9 +255,17 @@ class TestDelongDifference:
         assert (interval.estimate, interval.high) == (1.0, 1.0)
         assert interval.low == pytest.approx(1 - 2 * (1 - 0.025 ** (1 / 3)))
 
+    def test_a_difference_that_is_the_same_for_every_row_is_not_certain(self) -> None:
+        """Each positive overtakes one negative, a third of them; in floats the thirds differ by a rounding error."""
+        labels, b = [1, 0, 1, 0, 1, 0], [1, 2, 3, 4, 5, 6]
+        interval = delong_difference(labels, [2, 1, 4, 3, 6, 5], b)
+        assert interval.estimate == pytest.approx(1 / 3)
+        assert interval.low < 0 < interval.high - 0.1
+
     def test_a_single_positive_says_next_to_nothing(self) -> None:
         interval = delong_difference([1, 0, 0, 0], [4, 1, 2, 3], [3.5, 1, 2, 4])
-        assert interval.estimate == pytest.approx(1 / 3)
+        share = wilson(2 / 3, 1)
+        assert (interval.low, interval.high) == pytest.approx((2 * share.low - 1, 2 * share.high - 1))
         assert interval.high - interval.low > 1
 
     @SEARCH
@@ -315,7 +325,7 @@ class TestMean:
 
     def test_bounds_that_no_row_can_pass_are_not_passed(self) -> None:
         interval = mean([0.0, 1.0, 1.0], bounds=(0.0, 1.0))
-        assert (interval.low, interval.high) == (pytest.approx(2 / 3 - Z / 3), 1.0)
+        assert (interval.low, interval.high) == pytest.approx((2 / 3 - Z / 3, 1.0))
 
     def test_equal_bounded_values_leave_the_doubt_of_what_went_unseen(self) -> None:
         interval = mean([0.25] * 100, bounds=(0.0, 1.0))
@@ -356,7 +366,7 @@ class TestMedian:
             assert 0.95 <= 1 - 2 * binom.cdf(below, rows, 0.5) < 0.995
 
     def test_too_few_rows_are_refused(self) -> None:
-        with pytest.raises(DataError, match="median: expected rows for 0.95 confidence, found 5"):
+        with pytest.raises(DataError, match=r"median: expected rows for 0\.95 confidence, found 5"):
             median([1.0, 2.0, 3.0, 4.0, 5.0])
 
 
@@ -413,12 +423,20 @@ class TestMeanAbsoluteGap:
 
     def test_gaps_without_noise_leave_the_doubt_of_what_went_unseen(self) -> None:
         interval = mean_absolute_gap([0.0], [0.0], [100])
-        assert (interval.low, interval.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 100)))
+        assert (interval.low, interval.high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 100)))
 
     def test_no_gap_under_noise_still_has_an_upper_bound(self) -> None:
         interval = mean_absolute_gap([0.0], [1e-4], [100])
         assert (interval.estimate, interval.low) == (0.0, 0.0)
         assert 0.01 < interval.high < 0.03
+
+    def test_its_noise_is_that_of_the_folded_normal_distribution(self) -> None:
+        from scipy.stats import foldnorm
+
+        gaps, errors, shares = np.array([0.0, 0.02, -0.05]), np.array([0.03, 0.02, 0.01]), np.array([0.5, 0.3, 0.2])
+        noise = foldnorm(np.abs(gaps) / errors, scale=errors)
+        expected = shares @ noise.mean() + Z * math.sqrt(shares**2 @ noise.var())
+        assert intervals._folded_sum(gaps, errors, shares, Z) == pytest.approx(expected, rel=1e-12)
 
     @SEARCH
     @given(
@@ -485,7 +503,7 @@ class TestBootstrap:
 
 class TestInterval:
     def test_it_survives_json(self) -> None:
-        interval = wilson(np.int64(3), np.int64(10))
+        interval = wilson(3, 10)
         assert Interval(**json.loads(json.dumps(interval.as_dict()))) == interval
         assert isinstance(mean(np.ones(3, np.float32)).low, float)
 

@@ -128,10 +128,9 @@ def track(root: Path, environment: Mapping[str, str]) -> int:
     return tracking.upload(root, environment)
 
 
-def status(root: Path) -> tuple[dict[str, Any], bool]:
-    """Return what is out of date and what differs from the last commit, and whether all stages are up to date."""
-    found = pipeline.freshness(root)
-    return asdict(found), not found.stale
+def status(root: Path) -> dict[str, Any]:
+    """Return the stages that are out of date, and the metrics and parameters that differ from the last commit."""
+    return asdict(pipeline.freshness(root))
 
 
 def ingest(root: Path, *, replace: bool, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mergeline.errors import DataError
+from mergeline.stages import data_docs
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mergeline.params import Severity
-
-PAGE_TIME = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # a page that shows the time of its making is never the same twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +145,14 @@ class Inspector:
             for position, result in zip(failed, again.results, strict=True):
                 outcome.results[position] = result
         if keep_page or failed:
-            self.pages[f"{name}.html"] = _page(outcome)
+            self.pages[f"{name}.html"] = data_docs.page(outcome)
         return {position: outcome.results[position] for position in failed}
 
     def _run(self, rows: pd.DataFrame, checks: Sequence[Check], detail: str) -> Any:
         import great_expectations as gx
 
         if self._batches is None:
-            context = gx.get_context(mode="ephemeral")
+            context = gx.get_context(mode="ephemeral", project_config=_without_sites())
             context.variables.progress_bars = {"globally": False, "metric_calculations": False}
             source = context.data_sources.add_pandas("partitions")
             self._batches = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("partition")
@@ -178,6 +177,13 @@ class Inspector:
             known = {"id": plain(rows[self.id_column].iloc[position])} if self.id_column in rows.columns else {}
             examples.append({"row": int(position), **known, "value": plain(column.iloc[position])})
         return Finding(partition, int(found["unexpected_count"]), int(found["element_count"]), tuple(examples))
+
+
+def _without_sites() -> Any:
+    """A context that makes no folder for Data Docs: by default each one leaves an empty folder on the machine."""
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+
+    return DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False))
 
 
 def _vectorized(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -206,16 +212,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _page(outcome: Any) -> str:
-    """The validation as the HTML page of Great Expectations' Data Docs."""
-    from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
-
-    outcome.meta["run_id"] = RunIdentifier(run_name="validate", run_time=PAGE_TIME)
-    return str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(outcome)))
 
 
 def _share(mostly: float) -> str:

@@ -1,0 +1,138 @@
+"""Small copies of the template, on real flights, for tests that run the real commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+TEMPLATE = Path(__file__).parents[1]
+MONTHS = ("2013-01", "2013-02", "2013-03")
+EVERY = 15  # of a month's rows one in so many, so that a whole run takes seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A scratch copy of the template with a folder of its own as home."""
+
+    root: Path
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `mergeline` here; MLflow and DVC find nothing of the machine's own."""
+        command = [sys.executable, "-m", "mergeline", *arguments]
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
+        )
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start `mergeline` here, in a process group of its own."""
+        command = [sys.executable, "-m", "mergeline", *arguments]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment(**environment), start_new_session=True, **quiet
+        )
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a command: this machine's, without its settings for DVC, MLflow, Git and AWS."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))}
+        tools = str(Path(sys.executable).parent)
+        home = {"HOME": str(self.root / ".home"), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+        return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "2", **more}
+
+    def tool(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run git, dvc or another tool here."""
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
+        )
+
+    def partition(self, month: str) -> Path:
+        return self.root / "data" / f"{month}.parquet"
+
+    def rewrite(self, month: str, rows: pd.DataFrame) -> None:
+        """Put other rows in a partition."""
+        rows.to_parquet(self.partition(month), index=False)
+
+    def change_params(self, changes: Mapping[str, Any]) -> None:
+        """Set dotted keys of params.yaml; None removes one."""
+        yaml = YAML()
+        path = self.root / "params.yaml"
+        document = yaml.load(path.read_text(encoding="utf-8"))
+        for dotted, value in changes.items():
+            *sections, key = dotted.split(".")
+            section = document
+            for name in sections:
+                section = section.setdefault(name, {})
+            if value is None:
+                section.pop(key, None)
+            else:
+                section[key] = value
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(document, file)
+
+    def copy_to(self, place: Path) -> Repository:
+        """The same repository at another place."""
+        shutil.copytree(self.root, place, symlinks=True)
+        return Repository(place)
+
+
+def flights(month: str, every: int = EVERY) -> pd.DataFrame:
+    """One row in `every` of a month of the sample, in the order of time."""
+    return pd.read_parquet(TEMPLATE / "sample" / f"{month}.parquet").iloc[::every].reset_index(drop=True)
+
+
+def make_repository(root: Path) -> Repository:
+    """A repository with three small months of flights, committed to Git, its data tracked by DVC; nothing has run."""
+    root.mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(TEMPLATE / name, root / name)
+    (root / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(TEMPLATE / ".dvc" / name, root / ".dvc" / name)
+    (root / "src").symlink_to(TEMPLATE / "src")
+    (root / "data").mkdir()
+    repository = Repository(root)
+    for month in MONTHS:
+        repository.rewrite(month, flights(month))
+    repository.change_params(
+        {
+            "data.as_of": "2013-04-01",
+            "validate.min_rows": 1000,
+            "train.hist_gradient_boosting": {"iterations": 20, "leaves": 8},
+            "evaluate.slices": ["origin"],
+        }
+    )
+    repository.tool("git", "init", "-q", "-b", "main")
+    repository.tool("git", "config", "user.name", "tests")
+    repository.tool("git", "config", "user.email", "tests@example.org")
+    added = repository.tool("dvc", "add", "data")
+    assert added.returncode == 0, added.stderr
+    commit(repository, "start")
+    return repository
+
+
+def commit(repository: Repository, message: str) -> None:
+    """Commit all that Git does not ignore."""
+    repository.tool("git", "add", "--all")
+    done = repository.tool("git", "commit", "-q", "-m", message)
+    assert done.returncode == 0, done.stderr
+
+
+def fingerprint(path: Path) -> str | None:
+    """A hash of a file or of a folder's names and contents; None where there is none."""
+    import hashlib
+
+    if not path.exists():
+        return None
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
