@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
+
+from mergeline.params_file import edited
 
 TEMPLATE = Path(__file__).parents[1]
 MONTHS = ("2013-01", "2013-02", "2013-03")
@@ -45,7 +48,7 @@ class Repository:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))}
         tools = str(Path(sys.executable).parent)
         home = {"HOME": str(self.root / ".home"), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "2", **more}
+        return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "1", **more}
 
     def tool(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run git, dvc or another tool here."""
@@ -61,21 +64,10 @@ class Repository:
         rows.to_parquet(self.partition(month), index=False)
 
     def change_params(self, changes: Mapping[str, Any]) -> None:
-        """Set dotted keys of params.yaml; None removes one."""
-        yaml = YAML()
+        """Set dotted keys of params.yaml."""
         path = self.root / "params.yaml"
-        document = yaml.load(path.read_text(encoding="utf-8"))
-        for dotted, value in changes.items():
-            *sections, key = dotted.split(".")
-            section = document
-            for name in sections:
-                section = section.setdefault(name, {})
-            if value is None:
-                section.pop(key, None)
-            else:
-                section[key] = value
-        with path.open("w", encoding="utf-8") as file:
-            yaml.dump(document, file)
+        keyed = {tuple(dotted.split(".")): value for dotted, value in changes.items()}
+        path.write_text(edited(path.read_text(encoding="utf-8"), keyed), encoding="utf-8")
 
     def copy_to(self, place: Path) -> Repository:
         """The same repository at another place."""
@@ -103,7 +95,7 @@ def make_repository(root: Path) -> Repository:
         repository.rewrite(month, flights(month))
     repository.change_params(
         {
-            "data.as_of": "2013-04-01",
+            "data.as_of": dt.date(2013, 4, 1),
             "validate.min_rows": 1000,
             "train.hist_gradient_boosting": {"iterations": 20, "leaves": 8},
             "evaluate.slices": ["origin"],
@@ -127,8 +119,6 @@ def commit(repository: Repository, message: str) -> None:
 
 def fingerprint(path: Path) -> str | None:
     """A hash of a file or of a folder's names and contents; None where there is none."""
-    import hashlib
-
     if not path.exists():
         return None
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import logging
 import os
@@ -59,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--force", action="store_true", help="replace the params.yaml and data/ that are there")
     added = verb("ingest", _ingest, "read the sources of params.yaml into new partitions of data/")
     added.add_argument("--replace", action="store_true", help="let other rows take the place of a partition's")
+    text = "the day that freshness is judged against (default: today, UTC)"
+    added.add_argument("--as-of", type=dt.date.fromisoformat, metavar="DAY", help=text)
     verb("pull", _pull, "put data/ in place, from the DVC remote or the sample")
     added = verb("remote", _remote, "make URL (a folder or s3://...) the DVC remote, with verification")
     added.add_argument("url")
@@ -91,7 +94,8 @@ def _init(parsed: argparse.Namespace) -> str:
 
 
 def _ingest(parsed: argparse.Namespace) -> str:
-    return json.dumps(commands.ingest(parsed.root, replace=parsed.replace, environment=os.environ))
+    as_of = parsed.as_of or dt.datetime.now(dt.UTC).date()
+    return json.dumps(commands.ingest(parsed.root, as_of=as_of, replace=parsed.replace, environment=os.environ))
 
 
 def _pull(parsed: argparse.Namespace) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from mergeline import files, params, pipeline, table
 from mergeline.errors import ConfigurationError, ServiceError
 from mergeline.files import LOCAL_STATE
+from mergeline.params_file import edited
 from mergeline.progress import steps
 
 if TYPE_CHECKING:
+    from mergeline.init import Wishes
     from mergeline.params import Params
     from mergeline.stages.evaluate import Evaluation
 
@@ -133,8 +138,8 @@ def status(root: Path) -> dict[str, Any]:
     return asdict(pipeline.freshness(root))
 
 
-def ingest(root: Path, *, replace: bool, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read the declared sources, write their partitions into `data/`, and bring `data.dvc` up to date."""
+def ingest(root: Path, *, as_of: dt.date, replace: bool, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Read the declared sources, write their partitions into `data/`, and bring `data.dvc` and `data.as_of` up to date."""
     from mergeline import sources
 
     settings = load_params(root)
@@ -144,6 +149,9 @@ def ingest(root: Path, *, replace: bool, environment: Mapping[str, str]) -> dict
     parts = sources.partition(joined, settings.data.time, settings.data.id)
     record = sources.write_partitions(parts, root / DATA, replace)
     pipeline.track_data(root)
+    if settings.data.as_of not in (None, as_of):
+        path = root / params.PARAMS_FILE
+        files.write_text(path, edited(path.read_text(encoding="utf-8"), {("data", "as_of"): as_of}))
     return asdict(record)
 
 
@@ -172,3 +180,59 @@ def _write_tables(measured: Evaluation, folder: Path) -> None:
     for name, rows in curves.items():
         if rows:
             files.write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+
+
+def init(root: Path, path: Path, wishes: Wishes, *, force: bool) -> str:
+    """Write `params.yaml`, `data/` and `data.dvc` for a table, all or none; return what was guessed of it."""
+    from mergeline import sources
+    from mergeline.init import guess, params_text, read, summary
+
+    _refuse_init(root, path, force=force)
+    rows = read(path)
+    guessed = guess(rows, wishes)
+    text = params_text(guessed)
+    parts = sources.partition(rows, guessed.params.data.time, guessed.params.data.id)
+    with _all_or_none(root):
+        sources.write_partitions(parts, root / DATA, replace=False)
+        pipeline.track_data(root)
+        files.write_text(root / params.PARAMS_FILE, text)
+    return summary(guessed, len(rows), tuple(parts))
+
+
+def _refuse_init(root: Path, path: Path, *, force: bool) -> None:
+    """Whether this is a place to write to: the template's repository, with nothing in the way."""
+    if not ((root / ".dvc").is_dir() and (root / "dvc.yaml").is_file()):
+        raise ConfigurationError(f"init: expected dvc.yaml and .dvc/ in {root.resolve()}, found none; clone the template first")
+    files.recover_folder(root / DATA, root / LOCAL_STATE)
+    if path.resolve().is_relative_to((root / DATA).resolve()):
+        raise ConfigurationError(f"init: {path} lies in {DATA}/, which is written anew; move it to another folder")
+    held = (root / DATA).exists() and any((root / DATA).iterdir())
+    standing = [name for name in (params.PARAMS_FILE, str(pipeline.DATA_FILE)) if (root / name).exists()]
+    standing += [f"{DATA}/"] * held
+    if standing and not force:
+        raise ConfigurationError(f"init: {', '.join(standing)} would be overwritten; `--force` does it")
+
+
+@contextmanager
+def _all_or_none(root: Path) -> Iterator[None]:
+    """Let the block make `data/`, `data.dvc` and `params.yaml` anew; where it fails, the old ones come back."""
+    texts = {name: root / name for name in (params.PARAMS_FILE, str(pipeline.DATA_FILE))}
+    before = {name: path.read_bytes() for name, path in texts.items() if path.exists()}
+    data, aside = root / DATA, root / LOCAL_STATE / f"{DATA}.old"  # `files.recover_folder` finds it there
+    aside.parent.mkdir(exist_ok=True)
+    shutil.rmtree(aside, ignore_errors=True)
+    if data.exists():
+        data.replace(aside)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(data, ignore_errors=True)
+        if aside.exists():
+            aside.replace(data)
+        for name, path in texts.items():
+            if name in before:
+                files.write_bytes(path, before[name])
+            else:
+                path.unlink(missing_ok=True)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -88,12 +88,12 @@ def put_data_in_place(root: Path) -> str:
     """
     from dvc.exceptions import DvcException
 
+    if not (root / DATA_FILE).exists():
+        raise ConfigurationError(f"{DATA_FILE}: no such file; `mergeline init` or `mergeline ingest` makes it")
     with opened(root) as repo:
-        if not (root / DATA_FILE).exists():
-            raise ConfigurationError(f"{DATA_FILE}: no such file; `mergeline init` or `mergeline ingest` makes it")
-        if not repo.status(targets=[str(root / DATA_FILE)]):
-            return "place"
         if (root / DATA).exists() and any((root / DATA).iterdir()):
+            if _agrees(root, repo):
+                return "place"
             raise DataError(f"{DATA}/ is not what {DATA_FILE} names; `dvc add {DATA}` keeps it, `dvc checkout` drops it")
         try:
             repo.pull(targets=[str(root / DATA_FILE)])
@@ -101,9 +101,10 @@ def put_data_in_place(root: Path) -> str:
         except DvcException as err:
             sample = _sample(root)
             if not sample:
-                raise ServiceError(f"{DATA_FILE}: the remote does not have it ({_line(err)}); `dvc push` it there") from err
-        _copy_sample(root, repo, sample)
-        return "sample"
+                said = f"{DATA_FILE}: the remote lacks these bytes or holds others in their place ({_line(err)})"
+                raise ServiceError(f"{said}; `dvc push` them from where they are") from err
+    _copy_sample(root, sample)
+    return "sample"
 
 
 def data_md5(root: Path) -> str:
@@ -168,14 +169,21 @@ def _named(root: Path) -> dict[str, Any]:
     return entry
 
 
-def _copy_sample(root: Path, repo: Repo, sample: Sequence[Path]) -> None:
+def _agrees(root: Path, repo: Repo) -> bool:
+    """Whether the bytes in `data/` are those that `data.dvc` names (`dvc status` cannot tell without the cache)."""
+    (output,) = repo.stage.load_one(str(root / DATA_FILE)).outs
+    return not output.changed_checksum()
+
+
+def _copy_sample(root: Path, sample: Sequence[Path]) -> None:
     (root / DATA).mkdir(exist_ok=True)
     for file in sample:
         shutil.copyfile(file, root / DATA / file.name)
-    if repo.status(targets=[str(root / DATA_FILE)]):
-        shutil.rmtree(root / DATA)
-        raise VerificationError(f"{SAMPLE}/: its bytes are not those that {DATA_FILE} names; restore both from Git")
-    repo.commit(str(root / DATA_FILE), force=True)  # into the cache, so that the next stage finds it there
+    with opened(root) as repo:
+        if not _agrees(root, repo):
+            shutil.rmtree(root / DATA)
+            raise VerificationError(f"{SAMPLE}/: its bytes are not those that {DATA_FILE} names; restore both from Git")
+        repo.commit(str(root / DATA_FILE), force=True)  # into the cache, so that `dvc push` finds it there
 
 
 def _stage_error(err: BaseException) -> MergelineError:

@@ -99,20 +99,20 @@ def upload(root: Path, environment: Mapping[str, str]) -> int:
             _log(folder, name)
             shutil.rmtree(folder)
     except (MlflowException, SQLAlchemyError, OSError) as err:
-        reason = " ".join(str(err).split())[:200]
-        where = without_password(uri)
-        raise ServiceError(f"mlflow: {where} does not take the run ({reason}); `mergeline track` tries again") from err
+        reason = " ".join(str(err).split())
+        said = without_credentials(f"mlflow: {uri} does not take the run ({reason}", uri)[:300]
+        raise ServiceError(f"{said}); `mergeline track` tries again") from None  # the cause repeats the address
     return len(waiting)
 
 
-def without_password(uri: str) -> str:
-    """Return an address without the user and the password that it may carry.
+def without_credentials(text: str, uri: str) -> str:
+    """Return `text` without the user and the password that the address `uri` may carry.
 
-    >>> without_password("https://me:secret@tracking.example.org/x")
-    'https://tracking.example.org/x'
+    >>> without_credentials("no answer from https://me:secret@host/x", "https://me:secret@host")
+    'no answer from https://host/x'
     """
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+    user, at, _ = urlsplit(uri).netloc.rpartition("@")
+    return text.replace(user + at, "") if user else text
 
 
 def _local_database(root: Path) -> str:
