@@ -38,17 +38,25 @@ class Repository:
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start `mergeline` here, in a process group of its own."""
         command = [sys.executable, "-m", "mergeline", *arguments]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen(
-            command, cwd=self.root, env=self.environment(**environment), start_new_session=True, **quiet
+            command,
+            cwd=self.root,
+            env=self.environment(**environment),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a command: this machine's, without its settings for DVC, MLflow, Git and AWS."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))
+        }
         tools = str(Path(sys.executable).parent)
+        # threads that wait must not spin: the workers of the test run share the cores
+        threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         home = {"HOME": str(self.root / ".home"), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "1", **more}
+        return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", **threads, **more}
 
     def tool(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run git, dvc or another tool here."""

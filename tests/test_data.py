@@ -39,7 +39,9 @@ def clone(template: Repository, tmp_path: Path) -> Repository:
 def test_a_fresh_clone_takes_its_data_from_the_sample_and_the_hash_agrees(clone: Repository) -> None:
     done = clone.run("pull")
     assert (done.returncode, done.stdout) == (0, "data/ from sample\n"), done.stderr
-    assert [path.name for path in sorted((clone.root / "data").iterdir())] == [f"2013-0{month}.parquet" for month in range(1, 7)]
+    assert [path.name for path in sorted((clone.root / "data").iterdir())] == [
+        f"2013-0{month}.parquet" for month in range(1, 7)
+    ]
     assert clone.tool("dvc", "status", "data.dvc", "--json").stdout.strip() == "{}"
     assert clone.run("pull").stdout == "data/ from place\n"
 
@@ -82,7 +84,7 @@ def test_data_that_a_person_changed_are_not_overwritten(clone: Repository) -> No
     assert fingerprint(clone.root / "data") == before
 
 
-# ---- S3 ------------------------------------------------------------------------------------------------------------------
+# ---- S3 ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +128,13 @@ def tamper(cloud: dict[str, str], prefix: str) -> None:
     """Overwrite the largest object with other bytes of the same length."""
     import boto3
 
-    client = boto3.client("s3", endpoint_url=cloud["AWS_ENDPOINT_URL"], region_name="eu-west-1",
-                          aws_access_key_id="testing", aws_secret_access_key="testing")
+    client = boto3.client(
+        "s3",
+        endpoint_url=cloud["AWS_ENDPOINT_URL"],
+        region_name="eu-west-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
     objects = client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
     largest = max(objects, key=lambda each: each["Size"])
     client.put_object(Bucket=BUCKET, Key=largest["Key"], Body=os.urandom(largest["Size"]))
@@ -149,14 +156,16 @@ def test_s7_an_object_that_was_overwritten_on_s3_is_refused(clone: Repository, c
     assert not any(clone.root.glob("data/*"))
 
 
-def test_s7_twin_without_verification_the_overwritten_object_is_pulled(clone: Repository, cloud: dict[str, str]) -> None:
+def test_s7_twin_without_verification_the_overwritten_object_is_pulled(
+    clone: Repository, cloud: dict[str, str]
+) -> None:
     on_s3(clone, cloud, "unverified")
     tamper(cloud, "unverified")
     clone.tool("dvc", "remote", "modify", "storage", "verify", "false")
     assert clone.run("pull", **cloud).stdout == "data/ from remote\n"
 
 
-# ---- New partitions --------------------------------------------------------------------------------------------------------
+# ---- New partitions ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Promise R17: a stage that is killed leaves the last good outputs or the new ones, never half, and the next run ends well."""
+"""Promise R17: a killed stage leaves the last good outputs or the new ones, never half; the next run ends well."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from repositories import Repository, commit, fingerprint, make_repository
+from repositories import Repository, fingerprint
 
 OUTPUTS = {
     "validate": ("reports/validate", "reports/validation.json"),
@@ -17,20 +18,11 @@ OUTPUTS = {
     "evaluate": ("reports/evaluate", "reports/evaluation.json", "reports/metrics.json"),
 }
 # a setting that changes what the stage writes
-CHANGES = {
+CHANGES: dict[str, dict[str, Any]] = {
     "validate": {"validate.examples": 3, "validate.max_age_days": 30},
     "train": {"train.seed": 99},
     "evaluate": {"evaluate.confidence": 0.9},
 }
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    repository = make_repository(tmp_path_factory.mktemp("interrupted") / "repository")
-    done = repository.run("repro")
-    assert done.returncode == 0, done.stderr
-    commit(repository, "first run")
-    return repository
 
 
 def fingerprints(repository: Repository, stage: str) -> dict[str, str | None]:

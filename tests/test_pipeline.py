@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from repositories import MONTHS, Repository, commit, fingerprint, flights, make_repository
+from repositories import MONTHS, Repository, fingerprint, flights
 
 OUTPUTS = (
     "models/candidate",
@@ -19,21 +19,6 @@ OUTPUTS = (
     "reports/evaluation.json",
     "reports/metrics.json",
 )
-
-
-@pytest.fixture(scope="session")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository in which the whole pipeline ran once and was committed; tests work on copies of it."""
-    repository = make_repository(tmp_path_factory.mktemp("ran") / "repository")
-    done = repository.run("repro")
-    assert done.returncode == 0, done.stderr
-    commit(repository, "first run")
-    return repository
-
-
-@pytest.fixture
-def repository(ran: Repository, tmp_path: Path) -> Repository:
-    return ran.copy_to(tmp_path / "repository")
 
 
 def outputs(repository: Repository) -> dict[str, str | None]:
@@ -86,10 +71,10 @@ def test_status_names_the_stale_stages_and_the_changed_settings(repository: Repo
     assert found["params"]["diff"]["params.yaml"]["train.seed"] == {"old": 2013, "new": 7, "diff": -2006}
 
 
-# ---- Planted failures: each in the data, through the real command ------------------------------------------------------
+# ---- Planted failures: each in the data, through the real command ------------------------------------------
 
 
-def planted(column: str, change: Callable[[pd.DataFrame], object]) -> Callable[[Repository], None]:
+def planted(column: str, change: Callable[[pd.DataFrame], pd.Series]) -> Callable[[Repository], None]:
     """A change of one column of the newest month."""
 
     def plant(repository: Repository) -> None:
@@ -101,7 +86,7 @@ def planted(column: str, change: Callable[[pd.DataFrame], object]) -> Callable[[
 
 
 def first_rows_set(column: str, value: object, count: int = 3) -> Callable[[Repository], None]:
-    def change(rows: pd.DataFrame) -> object:
+    def change(rows: pd.DataFrame) -> pd.Series:
         changed = rows[column].copy()
         changed.iloc[:count] = value
         return changed
@@ -153,17 +138,23 @@ PLANTED = [
         id="out of range",
     ),
     pytest.param(
-        first_rows_set("departure_minute", -5, 1), ["'departure_minute'", "at least 0", "1 of 1923", "-5"], id="below range"
+        first_rows_set("departure_minute", -5, 1),
+        ["'departure_minute'", "at least 0", "1 of 1923", "-5"],
+        id="below range",
     ),
     pytest.param(
-        first_rows_set("origin", "LAX"), ["'origin'", "one of EWR, JFK, LGA", "3 of 1923", "'LAX'"], id="unseen category"
+        first_rows_set("origin", "LAX"),
+        ["'origin'", "one of EWR, JFK, LGA", "3 of 1923", "'LAX'"],
+        id="unseen category",
     ),
     pytest.param(
         first_rows_set("temperature_f", None, 400),
         ["'temperature_f'", "at most 10.0% missing values", "of 1923", "2013-03"],
         id="missing values",
     ),
-    pytest.param(first_rows_set("flight_id", "same", 3), ["'flight_id'", "no value twice", "3 of 1923"], id="duplicate ids"),
+    pytest.param(
+        first_rows_set("flight_id", "same", 3), ["'flight_id'", "no value twice", "3 of 1923"], id="duplicate ids"
+    ),
     pytest.param(
         ids_of_january, ["'flight_id'", "no id of an earlier partition", "5"], id="ids of an earlier partition"
     ),
@@ -175,7 +166,9 @@ PLANTED = [
     pytest.param(
         no_newer_month, ["'scheduled_departure'", "at most 31 days older than data.as_of, 2013-09-01"], id="stale data"
     ),
-    pytest.param(rows_of_tomorrow, ["'scheduled_departure'", "no row after data.as_of, 2013-03-15"], id="rows of the future"),
+    pytest.param(
+        rows_of_tomorrow, ["'scheduled_departure'", "no row after data.as_of, 2013-03-15"], id="rows of the future"
+    ),
     pytest.param(
         first_rows_set("wind_gust_mph", float("inf"), 1), ["'wind_gust_mph'", "1 of 1923", "'inf'"], id="infinity"
     ),
@@ -219,7 +212,7 @@ def test_dvc_alone_answers_255_where_the_stage_said_3(repository: Repository) ->
     assert repository.tool("dvc", "repro").returncode == 255
 
 
-# ---- Bad input: one line, its exit code ----------------------------------------------------------------------------------
+# ---- Bad input: one line, its exit code --------------------------------------------------------------------
 
 
 def truncated(repository: Repository) -> None:
@@ -277,7 +270,11 @@ BAD_INPUT = [
     pytest.param("train", no_label, 3, "no row has a value in 'late'", id="no label at all"),
     pytest.param("train", third_class, 3, "expected two values in 'late', found 3", id="three classes for two"),
     pytest.param(
-        "train", first_rows_set("humidity_percent", float("inf"), 1), 3, "humidity_percent: expected numbers within", id="infinity"
+        "train",
+        first_rows_set("humidity_percent", float("inf"), 1),
+        3,
+        "humidity_percent: expected numbers within",
+        id="infinity",
     ),
     pytest.param("repro", bad_yaml, 2, "params.yaml:2:1: not valid YAML", id="invalid YAML"),
     pytest.param("repro", unknown_key, 2, "train.famly: unknown key; did you mean 'family'?", id="unknown key"),

@@ -45,7 +45,9 @@ def test_r18_a_tracking_server_that_is_down_costs_a_warning_and_no_training(
     assert (repository.root / "models/candidate/model.onnx").exists()
 
 
-def test_r18_a_later_sync_uploads_what_was_trained_once(trained_offline: tuple[Repository, str], tmp_path: Path) -> None:
+def test_r18_a_later_sync_uploads_what_was_trained_once(
+    trained_offline: tuple[Repository, str], tmp_path: Path
+) -> None:
     import mlflow
 
     repository = trained_offline[0].copy_to(tmp_path / "repository")
@@ -96,7 +98,9 @@ def test_the_native_model_comes_back_from_mlflow_and_scores_alike(
     assert abs(native.predict_proba(matrix) - scorer.score_matrix(matrix)).max() <= 1e-5
 
 
-def test_a_password_in_the_servers_address_is_not_shown(trained_offline: tuple[Repository, str], tmp_path: Path) -> None:
+def test_a_password_in_the_servers_address_is_not_shown(
+    trained_offline: tuple[Repository, str], tmp_path: Path
+) -> None:
     repository = trained_offline[0].copy_to(tmp_path / "repository")
     done = repository.run("track", MLFLOW_TRACKING_URI="http://me:secret@127.0.0.1:9")
     assert done.returncode == 7
