@@ -50,7 +50,11 @@ def joined() -> pd.DataFrame:
     arrived = flights.arr_delay.notna()
     table = pd.DataFrame(
         {
-            "flight_id": departure.dt.strftime("%Y%m%d-") + flights.carrier + flights.flight.astype(str) + "-" + flights.origin,
+            "flight_id": departure.dt.strftime("%Y%m%d-")
+            + flights.carrier
+            + flights.flight.astype(str)
+            + "-"
+            + flights.origin,
             "scheduled_departure": departure.astype("datetime64[ms]"),
             "carrier": flights.carrier,
             "origin": flights.origin,
@@ -64,7 +68,9 @@ def joined() -> pd.DataFrame:
             "seats": flights.seats.astype("Int16"),
             **{name: flights[name].astype("float32") for name in WEATHER.values()},
             "departure_delay_minutes": flights.dep_delay.astype("Int16"),
-            "late": pd.Series(np.where(arrived, flights.arr_delay >= LATE_MINUTES, False), dtype="boolean").mask(~arrived),
+            "late": pd.Series(np.where(arrived, flights.arr_delay >= LATE_MINUTES, False), dtype="boolean").mask(
+                ~arrived
+            ),
         }
     )
     return table.sort_values(["scheduled_departure", "flight_id"], ignore_index=True)

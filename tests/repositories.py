@@ -28,6 +28,11 @@ class Repository:
 
     root: Path
 
+    @property
+    def home(self) -> Path:
+        """The home folder of the commands."""
+        return self.root / ".mergeline" / "home"
+
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `mergeline` here; MLflow and DVC find nothing of the machine's own."""
         command = [sys.executable, "-m", "mergeline", *arguments]
@@ -55,7 +60,7 @@ class Repository:
         tools = str(Path(sys.executable).parent)
         # threads that wait must not spin: the workers of the test run share the cores
         threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        home = {"HOME": str(self.root / ".home"), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+        home = {"HOME": str(self.home), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
         return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", **threads, **more}
 
     def tool(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:

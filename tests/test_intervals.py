@@ -168,12 +168,24 @@ class TestDelong:
         assert 0.5 - interval.low == pytest.approx(interval.high - 0.5)
         assert interval.high - interval.low > 1 / math.sqrt(2 * rows)
 
-    def test_few_rows_of_a_class_have_at_least_the_variance_of_hanley_and_mcneil(self) -> None:
+    def test_with_few_rows_of_a_class_a_bound_lies_its_own_standard_errors_away(self) -> None:
         labels, scores = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0], [8, 8.5, 1, 2, 3, 4, 5, 6, 7, 9]
-        variance = 0.875 * 0.125 * (1 + 4 * 0.125 / 1.125 + 4 * 0.875 / 1.875) / 16
-        assert variance > pairs_variance(pairs(np.array(labels, float), np.array(scores)))
         interval = delong(labels, scores)
-        assert (interval.low, interval.high) == pytest.approx(on_logit_scale(0.875, math.sqrt(variance)))
+        low = interval.low
+        # Hanley and McNeil at the bound itself, with 2 and 8 rows, the others' number (2 + 8) / 2 - 1 = 4
+        variance = low * (1 - low) * (1 + 4 * (1 - low) / (2 - low) + 4 * low / (1 + low)) / 16
+        assert 0.875 - low == pytest.approx(1.959964 * math.sqrt(variance), rel=1e-5)
+        bare = on_logit_scale(0.875, math.sqrt(pairs_variance(pairs(np.array(labels, float), np.array(scores)))))
+        assert low < bare[0]
+        assert interval.high == pytest.approx(bare[1])
+
+    def test_an_almost_perfect_ranking_of_few_rows_is_not_in_doubt_as_a_whole(self) -> None:
+        """On the logit scale alone these 114 rows would reach from 0.46 to 1, below the bound of a perfect ranking."""
+        scores = [*range(1, 42), *range(-72, 1)]
+        scores[0] = -1.5  # one pair the wrong way
+        interval = delong([1] * 41 + [0] * 73, scores)
+        assert interval.estimate > 0.999
+        assert interval.low > 0.9
 
     @SEARCH
     @given(SCORED_ROWS, st.randoms(use_true_random=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -35,6 +36,12 @@ def test_a_first_run_leaves_a_clean_pipeline_and_a_candidate(ran: Repository) ->
     assert ran.tool("dvc", "status", "--json").stdout.strip() == "{}"
     metrics = json.loads((ran.root / "reports/metrics.json").read_text())
     assert 0.6 < metrics["roc_auc"] < 0.8
+
+
+def test_s12_no_library_leaves_an_identifier_to_report_under(ran: Repository) -> None:
+    left = [path.relative_to(ran.home).as_posix() for path in ran.home.rglob("*") if path.is_file()]
+    named = ("microsoft", "deviceid", "telemetry", "analytics", "great_expectations", "mlflow", "iterative")
+    assert [path for path in left if any(name in path.lower() for name in named)] == []
 
 
 def test_a_second_run_runs_no_stage_and_changes_no_file(repository: Repository) -> None:
@@ -318,11 +325,22 @@ def test_s8_no_code_runs_when_something_else_lies_in_place_of_the_model(reposito
     canary = repository.root / "canary"
     # protocol 0 pickle: calls os.system with the command when it is loaded
     payload = f"cos\nsystem\n(S'touch {canary}'\ntR.".encode()
-    for content in (payload, b"", (repository.root / "models/candidate/model.onnx").read_bytes()[:5000]):
-        (repository.root / "models/candidate/model.onnx").write_bytes(content)
+    model = repository.root / "models/candidate/model.onnx"
+    signature = repository.root / "models/candidate/signature.json"
+    honest = model.read_bytes()
+    flipped = bytes([*honest[:5000], honest[5000] ^ 1, *honest[5001:]])
+    for content in (payload, b"", honest[:5000], flipped):
+        model.write_bytes(content)
         done = repository.run("evaluate")
         assert done.returncode == 6, done.stderr
-        assert "not a model that ONNX Runtime loads" in done.stderr
+        assert "which signature.json names" in done.stderr
+    # even a signature that vouches for the bytes does not make them run
+    model.write_bytes(payload)
+    record = json.loads(signature.read_text())
+    signature.write_text(json.dumps(record | {"model_sha256": hashlib.sha256(payload).hexdigest()}))
+    done = repository.run("evaluate")
+    assert done.returncode == 6, done.stderr
+    assert "expected a model that ONNX Runtime runs" in done.stderr
     assert not canary.exists()
 
 

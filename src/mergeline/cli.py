@@ -15,11 +15,19 @@ from mergeline import __version__, commands, pipeline
 from mergeline.errors import MergelineError
 
 INTERRUPTED = 130
+# what this repository holds is its owner's: no library reports on its use
+NO_TELEMETRY = {
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 good, else the error's own (see `mergeline.errors`)."""
     parsed = parser().parse_args(arguments)
+    os.environ.update(NO_TELEMETRY)
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO, force=True)
     for chatty in ("great_expectations", "great_expectations.data_context", "mlflow", "alembic", "botocore", "optuna"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -40,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(prog="mergeline", description="A model that lives in Git: train, judge, deploy, watch.")
+    top = argparse.ArgumentParser(
+        prog="mergeline", description="A model that lives in Git: train, judge, deploy, watch."
+    )
     top.add_argument("--version", action="version", version=f"mergeline {__version__}")
     top.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -54,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     added = verb("init", _init, "write params.yaml, data/ and data.dvc for a table of your own")
     added.add_argument("table", type=Path, help="a CSV or Parquet file")
     added.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
-    added.add_argument("--task", choices=["binary", "multiclass", "regression"], help="default: guessed from the target")
+    added.add_argument(
+        "--task", choices=["binary", "multiclass", "regression"], help="default: guessed from the target"
+    )
     added.add_argument("--time", metavar="COLUMN", help="the column that orders the rows (default: guessed)")
     added.add_argument("--id", metavar="COLUMN", help="the column that names a row (default: guessed)")
     added.add_argument("--force", action="store_true", help="replace the params.yaml and data/ that are there")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,6 @@ def recover(root: Path) -> None:
 
 def validate(root: Path) -> None:
     """Check the table; write the record and the pages, then fail on a blocking expectation."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     from mergeline.stages.validate import validate as check
 
     settings = load_params(root)
@@ -139,7 +138,7 @@ def status(root: Path) -> dict[str, Any]:
 
 
 def ingest(root: Path, *, as_of: dt.date, replace: bool, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read the declared sources, write their partitions into `data/`, and bring `data.dvc` and `data.as_of` up to date."""
+    """Read the declared sources, write their partitions into `data/`, and note them in `data.dvc` and `data.as_of`."""
     from mergeline import sources
 
     settings = load_params(root)
@@ -161,8 +160,13 @@ def _write_tables(measured: Evaluation, folder: Path) -> None:
 
     measured.predictions.to_parquet(folder / "predictions.parquet", index=False, compression="zstd")
     bins = [
-        {"predicted": each.mean_prediction, "observed": each.observed.estimate, "low": each.observed.low,
-         "high": each.observed.high, "rows": each.rows}
+        {
+            "predicted": each.mean_prediction,
+            "observed": each.observed.estimate,
+            "low": each.observed.low,
+            "high": each.observed.high,
+            "rows": each.rows,
+        }
         for each in measured.calibration
     ]
     curves: dict[str, list[dict[str, Any]]] = {
@@ -202,7 +206,7 @@ def init(root: Path, path: Path, wishes: Wishes, *, force: bool) -> str:
 def _refuse_init(root: Path, path: Path, *, force: bool) -> None:
     """Whether this is a place to write to: the template's repository, with nothing in the way."""
     if not ((root / ".dvc").is_dir() and (root / "dvc.yaml").is_file()):
-        raise ConfigurationError(f"init: expected dvc.yaml and .dvc/ in {root.resolve()}, found none; clone the template first")
+        raise ConfigurationError(f"init: expected dvc.yaml and .dvc/ in {root.resolve()}; clone the template first")
     files.recover_folder(root / DATA, root / LOCAL_STATE)
     if path.resolve().is_relative_to((root / DATA).resolve()):
         raise ConfigurationError(f"init: {path} lies in {DATA}/, which is written anew; move it to another folder")
@@ -236,3 +240,30 @@ def _all_or_none(root: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def tune(root: Path, *, write: bool, environment: Mapping[str, str]) -> str:
+    """Search for better settings of the chosen family; return what was found, and the change to `params.yaml`."""
+    from mergeline import git
+    from mergeline import tune as tuning
+
+    settings = load_params(root)
+    rows = table.read_table(root / DATA, settings.data.columns)
+    with steps("tune", sys.stderr) as show:
+        found = tuning.search(rows, settings, show)
+    tags = {"mergeline.git_commit": git.head_commit(root) or "none", "mergeline.data_md5": pipeline.data_md5(root)}
+    try:
+        tuning.log(found, root, environment, tags)
+    except ServiceError as err:
+        logger.warning("warning: %s", err)
+    changes = found.changes()
+    if not changes:
+        return found.summary()
+    path = root / params.PARAMS_FILE
+    old = path.read_bytes().decode("utf-8")  # read as text, it would lose its line ends
+    new = edited(old, changes)
+    if write:
+        files.write_text(path, new)
+    done = "written; `mergeline repro` trains with it" if write else "`mergeline tune --write` makes this change"
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), params.PARAMS_FILE, "proposed", lineterm="")
+    return "\n".join([found.summary(), "", *lines, "", done])

@@ -84,5 +84,3 @@ def recover_folder(path: Path, workspace: Path) -> None:
 
 def _old(path: Path, workspace: Path) -> Path:
     return workspace / f"{path.name}.old"
-
-

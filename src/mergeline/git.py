@@ -15,5 +15,8 @@ def head_commit(root: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    ran = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    try:
+        ran = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
     return ran.stdout.strip() if ran.returncode == 0 else None

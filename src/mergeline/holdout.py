@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mergeline.errors import DataError
+from mergeline.models.encoder import category_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +39,10 @@ def labelled(table: pd.DataFrame, data: DataParams) -> pd.DataFrame:
 def split(rows: pd.DataFrame, data: DataParams) -> Split:
     """Divide labelled rows into training and holdout by `data.holdout`.
 
-    With `days`, the holdout begins at midnight that many days before the end of the newest row's day. With `share`, it is
-    the newest `ceil(share * n)` rows and every row of the same instant as the oldest of them; without a time column,
-    the rows whose hash (of the id, or of all features where there is no id) falls under the share: a row never changes
-    sides when others come.
+    With `days`, the holdout begins at midnight UTC that many days before the end of the newest row's day. With `share`,
+    it is the newest `ceil(share * n)` rows and every row of the same instant as the oldest of them; without a time
+    column, the rows whose hash (of the id, or of all features where there is no id) falls under the share: a row never
+    changes sides when others come.
     Raises `DataError` where a side would be empty.
     """
     order, newest = _newest(rows, data)
@@ -53,7 +54,7 @@ def split(rows: pd.DataFrame, data: DataParams) -> Split:
     return parts
 
 
-def tuning_split(rows: pd.DataFrame, training: NDArray[np.int64], share: float) -> Split:
+def tuning_split(training: NDArray[np.int64], share: float) -> Split:
     """Divide training rows again: the last `share` of them is for early stopping, calibration and the threshold.
 
     `training` is in time order (see `split`), so these are its newest rows. Raises `DataError` under two rows.
@@ -76,6 +77,7 @@ def _newest(rows: pd.DataFrame, data: DataParams) -> tuple[NDArray[np.int64], ND
         raise DataError(f"data.time: expected dates in {data.time!r}, found {times.dtype} such as {times.iloc[0]!r}")
     if times.isna().any():
         raise DataError(f"data.time: {int(times.isna().sum())} labelled rows have no {data.time!r}")
+    times = pd.to_datetime(times, utc=True).dt.tz_localize(None)
     order = np.argsort(times.to_numpy(), kind="stable")
     if data.holdout.days is not None:
         start = times.max().normalize() + pd.Timedelta(days=1 - data.holdout.days)
@@ -86,9 +88,11 @@ def _newest(rows: pd.DataFrame, data: DataParams) -> tuple[NDArray[np.int64], ND
 
 
 def _hash(rows: pd.DataFrame, data: DataParams) -> NDArray[np.uint64]:
-    """A hash a row that does not depend on the other rows or on their order."""
+    """A hash a row that does not depend on the other rows, on their order or on the type that they give the column."""
+    import pandas as pd
     from pandas.util import hash_pandas_object
 
-    named = [data.id] if data.id is not None else list(data.features)
-    hashed = hash_pandas_object(rows[named].astype("string"), index=False, categorize=False)
+    named = [data.id] if data.id is not None else data.features
+    texts = pd.DataFrame({name: category_text(rows[name]) for name in named})
+    hashed = hash_pandas_object(texts, index=False, categorize=False)
     return np.asarray(hashed.to_numpy(), dtype=np.uint64)

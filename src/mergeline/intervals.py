@@ -45,6 +45,7 @@ Scale = Literal["identity", "log", "logit"]
 
 # With fewer rows of a class, DeLong's variance is too often too small: coverage 78 % at 10 against 1000 rows, AUC 0.98.
 SMALL_CLASS = 100
+BISECTION_WIDTH = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +156,12 @@ def delong(labels: ArrayLike, scores: ArrayLike, confidence: float = 0.95) -> In
 
     - AUC 0 or 1. The rarer class has k rows, so k pairs share no row, and all k went the same way: `unanimous` bounds
       the AUC with k trials.
-    - A class of fewer than SMALL_CLASS rows, or no variance at all (constant scores). The variance is then at least
-      that of Hanley & McNeil (Radiology 143, 29-36, 1982) in the symmetric form of Newcombe (Statistics in Medicine
-      25, 559-573, 2006).
+    - A class of fewer than SMALL_CLASS rows, or no variance at all (constant scores). The interval then holds at least
+      every AUC whose own variance by Hanley & McNeil (Radiology 143, 29-36, 1982), in the symmetric form of Newcombe
+      (Statistics in Medicine 25, 559-573, 2006, method 5), explains the AUC that was found.
 
-    Coverage (normal scores, AUC 0.5 to 0.98): 95 % or more with fewer than 100 rows of a class, a single one
-    included; from there 94 % to 96 %, but 92 % for AUC 0.98 from 100 positives and 1000 negatives.
+    Coverage (normal scores, AUC 0.6 to 0.999, 1500 simulations each): 96 % to 99 % with 5 to 90 rows of the rarer
+    class, 93 % with a single one; from 100 rows of each 94 % to 96 %, but 92 % at AUC 0.98 from 100 against 1000.
 
     >>> certain = delong([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
     >>> certain.estimate, round(certain.low, 3), certain.method
@@ -171,9 +172,10 @@ def delong(labels: ArrayLike, scores: ArrayLike, confidence: float = 0.95) -> In
     if not 0 < auc < 1:
         return unanimous(auc == 1, placed.smaller_class, confidence)
     variance = _delong_variance(placed.positives, placed.negatives)
+    interval = _scaled(auc, math.sqrt(variance), "logit", "delong", confidence)
     if placed.smaller_class < SMALL_CLASS or variance == 0:
-        variance = max(variance, _hanley_mcneil_variance(auc, len(placed.positives), len(placed.negatives)))
-    return _scaled(auc, math.sqrt(variance), "logit", "delong", confidence)
+        return wider(interval, _newcombe(auc, len(placed.positives), len(placed.negatives), confidence))
+    return interval
 
 
 def delong_difference(
@@ -466,6 +468,23 @@ def _hanley_mcneil_variance(auc: float, positives: int, negatives: int) -> float
     others = (positives + negatives) / 2 - 1
     spread = 1 + others * (1 - auc) / (2 - auc) + others * auc / (1 + auc)
     return auc * (1 - auc) * spread / (positives * negatives)
+
+
+def _newcombe(auc: float, positives: int, negatives: int, confidence: float) -> Interval:
+    """Every AUC that lies within its own standard errors of the one that was found; by bisection to 1e-9."""
+    z = _quantile(confidence)
+
+    def bound(outside: float) -> float:
+        inside = auc
+        while abs(outside - inside) > BISECTION_WIDTH:
+            middle = (inside + outside) / 2
+            if abs(auc - middle) <= z * math.sqrt(_hanley_mcneil_variance(middle, positives, negatives)):
+                inside = middle
+            else:
+                outside = middle
+        return outside
+
+    return _interval(auc, bound(0.0), bound(1.0), "newcombe", confidence)
 
 
 def _folded_sum(gaps: Floats, errors: Floats, shares: Floats, z: float) -> float:

@@ -44,7 +44,8 @@ class Freshness:
 def reproduce(root: Path, targets: Sequence[str] = (), *, force: bool = False, pull: bool = False) -> tuple[str, ...]:
     """Run the stages that are out of date; return the names of those that ran.
 
-    Raises `StageError` with the failing stage's own exit code, and `ConfigurationError` for a pipeline that cannot be read.
+    Raises `StageError` with the failing stage's own exit code, and `ConfigurationError` for a pipeline that cannot be
+    read.
     """
     from dvc.exceptions import DvcException, ReproductionError
 
@@ -83,8 +84,9 @@ def track_data(root: Path) -> None:
 def put_data_in_place(root: Path) -> str:
     """Fill `data/` with what `data.dvc` names and return where it came from: place, remote, or sample.
 
-    Nothing is overwritten: a folder that differs from `data.dvc` is a person's work. Raises `DataError` for such a folder,
-    `VerificationError` where the sample's bytes are not those that are named, and `ServiceError` where neither has them.
+    Nothing is overwritten: a folder that differs from `data.dvc` is a person's work. Raises `DataError` for such a
+    folder, `VerificationError` where the sample's bytes are not those that are named, and `ServiceError` where neither
+    has them.
     """
     from dvc.exceptions import DvcException
 
@@ -94,12 +96,16 @@ def put_data_in_place(root: Path) -> str:
         if (root / DATA).exists() and any((root / DATA).iterdir()):
             if _agrees(root, repo):
                 return "place"
-            raise DataError(f"{DATA}/ is not what {DATA_FILE} names; `dvc add {DATA}` keeps it, `dvc checkout` drops it")
+            raise DataError(
+                f"{DATA}/ is not what {DATA_FILE} names; `dvc add {DATA}` keeps it, `dvc checkout` drops it"
+            )
+        sample = _sample(root)
+        # with a sample to fall back on, DVC's warnings of a remote that is empty yet would only frighten
+        logging.getLogger("dvc").setLevel(logging.ERROR if sample else logging.INFO)
         try:
             repo.pull(targets=[str(root / DATA_FILE)])
             return "remote"
         except DvcException as err:
-            sample = _sample(root)
             if not sample:
                 said = f"{DATA_FILE}: the remote lacks these bytes or holds others in their place ({_line(err)})"
                 raise ServiceError(f"{said}; `dvc push` them from where they are") from err
@@ -129,7 +135,6 @@ def set_remote(root: Path, url: str) -> None:
 @contextmanager
 def opened(root: Path) -> Iterator[Repo]:
     """Open the DVC repository at `root`; the commands of its stages are looked for beside this Python first."""
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 

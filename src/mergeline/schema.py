@@ -49,7 +49,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class KnownSample:
-    """A real training row and the scores that the model must give for it, on every machine, within 1e-5."""
+    """A real training row as JSON and the scores that the model must give for it, on every machine, within 1e-5."""
 
     row: dict[str, Any]
     scores: tuple[float, ...]
@@ -60,7 +60,8 @@ class Signature:
     """All that is needed to turn a row into the model's input and its output into an answer.
 
     `classes` names the columns of the scores (empty for a regression); a binary model answers `classes[1]` from
-    `threshold` on. The scores of a regression are in the target's own unit.
+    `threshold` on. The scores of a regression are in the target's own unit. `model_sha256` names the bytes of the model
+    that this signature belongs to; None in a signature that is not written yet.
     """
 
     task: Task
@@ -69,6 +70,7 @@ class Signature:
     classes: tuple[str, ...]
     threshold: float | None
     samples: tuple[KnownSample, ...] = ()
+    model_sha256: str | None = None
 
     def to_json(self) -> str:
         """Return the text of `signature.json`; `from_json` reads it back to an equal record."""
@@ -85,4 +87,5 @@ class Signature:
             classes=tuple(raw["classes"]),
             threshold=raw["threshold"],
             samples=tuple(KnownSample(s["row"], tuple(s["scores"])) for s in raw["samples"]),
+            model_sha256=raw["model_sha256"],
         )

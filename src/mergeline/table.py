@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from mergeline.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 def partitions(folder: Path) -> tuple[Path, ...]:
@@ -23,7 +24,8 @@ def partitions(folder: Path) -> tuple[Path, ...]:
 def read_partition(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the named columns of one partition, all of them by default, in the order asked for.
 
-    Raises `DataError` for a file that is not whole and for a column that is not there.
+    Whatever the file's writer chose, dictionaries come as their values, decimals as floats, dates as time stamps, and
+    no column as the index. Raises `DataError` for a file that is not whole and for a column that is not there.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -37,13 +39,21 @@ def read_partition(path: Path, columns: Sequence[str] | None = None) -> pd.DataF
             table = file.read(columns=list(columns) if columns is not None else None)
     except (pa.ArrowInvalid, OSError) as err:
         raise DataError(f"{path}: not a whole Parquet file ({str(err).splitlines()[0]})") from err
-    return table.select(columns if columns is not None else held).to_pandas()
+    rows: pd.DataFrame = _plain(table.select(columns if columns is not None else held)).to_pandas(
+        ignore_metadata=True, date_as_object=False
+    )
+    return rows
 
 
-def read_partitions(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield name and rows of one partition after the other, so that one at a time is in memory."""
-    for path in partitions(folder):
-        yield path.stem, read_partition(path)
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without types that pandas would give as categoricals or as objects."""
+    import pyarrow as pa
+
+    fields = []
+    for field in table.schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        fields.append(field.with_type(pa.float64() if pa.types.is_decimal(kind) else kind))
+    return table.cast(pa.schema(fields))
 
 
 def read_table(folder: Path, columns: Sequence[str]) -> pd.DataFrame:

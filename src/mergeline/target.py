@@ -40,17 +40,21 @@ def encode_target(rows: pd.DataFrame, data: DataParams, names: tuple[str, ...]) 
     """Return float64 of shape (rows,): a class's position in `names`, or a value; raise `DataError` for others."""
     if data.task is Task.REGRESSION:
         return _values(rows[data.target])
+    import pandas as pd
+
     text = category_text(rows[data.target])
-    numbers = text.map({name: position for position, name in enumerate(names)})
-    unknown = text[numbers.isna()].unique()
+    numbers = pd.Index(names, dtype="string").get_indexer(pd.Index(text))  # -1 where not among them
+    unknown = text[numbers < 0].unique()
     if len(unknown):
         raise DataError(f"data.target: {data.target!r} holds {unknown[0]!r}, known are {', '.join(names)}")
-    return numbers.to_numpy(dtype=np.float64)
+    return numbers.astype(np.float64)
 
 
 def _positive(found: list[str], data: DataParams) -> str:
+    import pandas as pd
+
     if data.positive is not None:
-        named = str(data.positive).lower() if isinstance(data.positive, bool) else str(data.positive)
+        named = str(category_text(pd.Series([data.positive])).iloc[0])
         if named not in found:
             raise ConfigurationError(f"data.positive: expected one of {', '.join(found)}, found {data.positive!r}")
         return named
@@ -65,7 +69,7 @@ def _values(column: pd.Series) -> NDArray[np.float64]:
 
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
         raise DataError(f"data.target: a regression needs numbers in {column.name!r}, found {column.dtype}")
-    values = column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    values = np.asarray(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataError(f"data.target: {int(np.sum(~np.isfinite(values)))} values of {column.name!r} are not finite")
     return values

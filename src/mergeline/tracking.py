@@ -1,8 +1,8 @@
 """MLflow as a projection of what was trained: it may be down, it is never asked, and it catches up later.
 
 `train` leaves each candidate in an outbox under the local state; `upload` logs what lies there as one run a candidate,
-with parameters, metrics, both models and a registered version, and removes it. A run is found again by the SHA-256 of its
-model, so uploading twice logs once.
+with parameters, metrics, both models and a registered version, and removes it. A run is found again by the SHA-256 of
+its model, so uploading twice logs once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ RUN_FILE = "run.json"
 DEFAULT_NAME = "mergeline"
 COMPLETE = "mergeline.complete"
 QUIET_AND_QUICK = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # a server that is down should cost seconds; MLflow's own default is seven tries over minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -90,11 +89,11 @@ def upload(root: Path, environment: Mapping[str, str]) -> int:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    uri = environment.get("MLFLOW_TRACKING_URI") or _local_database(root)
+    uri = environment.get("MLFLOW_TRACKING_URI") or local_database(root)
     name = environment.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_NAME
     try:
         mlflow.set_tracking_uri(uri)
-        _use_experiment(name, root, local=uri == _local_database(root))
+        _use_experiment(name, root, local=uri == local_database(root))
         for folder in waiting:
             _log(folder, name)
             shutil.rmtree(folder)
@@ -115,7 +114,8 @@ def without_credentials(text: str, uri: str) -> str:
     return text.replace(user + at, "") if user else text
 
 
-def _local_database(root: Path) -> str:
+def local_database(root: Path) -> str:
+    """Return the address of the SQLite file that stands in for a server."""
     return f"sqlite:///{(root / LOCAL_STATE / 'mlflow.db').resolve()}"
 
 
@@ -142,7 +142,7 @@ def _log(folder: Path, name: str) -> None:
         if (folder / METRICS_FILE).exists():
             mlflow.log_metrics(read_json(folder / METRICS_FILE, "mergeline evaluate"))
         mlflow.log_artifacts(str(folder / CANDIDATE), CANDIDATE)
-        native = cloudpickle.loads((folder / NATIVE_FILE).read_bytes())  # noqa: S301  written by this machine's `train`
+        native = cloudpickle.loads((folder / NATIVE_FILE).read_bytes())
         uri = _log_native(native, run["flavor"])
         registered = mlflow.register_model(uri, name, tags=lineage)
         mlflow.set_tags({"mergeline.version": registered.version, COMPLETE: "true"})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mergeline.params import DataParams, Preprocessing
 
 SECONDS_A_DAY = 86_400.0
+INT64_LIMIT = 2.0**63
 
 
 def fit_features(rows: pd.DataFrame, data: DataParams, settings: Preprocessing) -> tuple[Feature, ...]:
@@ -31,8 +33,9 @@ def fit_features(rows: pd.DataFrame, data: DataParams, settings: Preprocessing) 
 def encode(rows: pd.DataFrame, features: Sequence[Feature]) -> NDArray[np.float32]:
     """Return `rows` as float32 of shape (rows, features).
 
-    A number is itself, a boolean 0 or 1, a time stamp the days since 1970-01-01 UTC, a category its code; a missing
-    number is NaN. Raises `DataError` for a missing column, a column of another kind, and an infinite number.
+    A number is itself, a boolean 0 or 1, a time stamp (or its ISO 8601 text, as JSON has it) the days since 1970-01-01
+    UTC, a category its code; a missing number is NaN. Raises `DataError` for a missing column, for a column of another
+    kind, and for an infinite number.
     """
     matrix = np.empty((len(rows), len(features)), dtype=np.float32)
     for position, feature in enumerate(features):
@@ -46,31 +49,43 @@ def encode(rows: pd.DataFrame, features: Sequence[Feature]) -> NDArray[np.float3
 def category_text(column: pd.Series) -> pd.Series:
     """Return the values as text, missing ones as NA: `true` and `false` for booleans, no `.0` behind whole numbers.
 
-    A column of whole numbers reads as text in one way, whether it has missing values (and so came as floats) or not.
+    A value reads the same whatever stands in the other rows: 3 is `3` in a column of whole numbers, in one that has
+    missing values or fractions (and so came as floats), and in one of mixed types. A time stamp is ISO 8601.
     """
     import pandas as pd
 
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return column.astype("boolean").map({True: "true", False: "false"}, na_action="ignore").astype("string")
     if pd.api.types.is_float_dtype(column.dtype):
-        known = column.dropna()
-        if (known == np.floor(known)).all() and np.isfinite(known.to_numpy(dtype=float)).all():
-            return column.astype("Int64").astype("string")
-    if column.dtype == object:
-        booleans = column.map(lambda value: isinstance(value, bool))
-        return column.where(~booleans, column.map({True: "true", False: "false"})).astype("string")
-    return column.astype("string")
+        return _float_text(column)
+    if pd.api.types.is_integer_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype):
+        return column.astype("string")
+    return column.astype(object).map(_value_text, na_action="ignore").astype("string")
+
+
+def _float_text(column: pd.Series) -> pd.Series:
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    whole = (values == np.floor(values)) & (np.abs(values) < INT64_LIMIT)
+    text = column.astype("string")
+    text[whole] = values[whole].astype(np.int64).astype(str)
+    return text
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _numeric_kind(column: pd.Series) -> Kind:
-    import pandas as pd
+    from pandas.api import types
 
-    kind = pd.api.types
-    if kind.is_bool_dtype(column.dtype):
+    kind = _inferred(column).dtype
+    if types.is_bool_dtype(kind):
         return Kind.BOOLEAN
-    if kind.is_datetime64_any_dtype(column.dtype):
+    if types.is_datetime64_any_dtype(kind):
         return Kind.DATETIME
-    if kind.is_numeric_dtype(column.dtype):
+    if types.is_numeric_dtype(kind):
         return Kind.NUMBER
     raise DataError(
         f"{column.name}: expected numbers (it stands under data.numeric), found {column.dtype}"
@@ -95,18 +110,20 @@ def _codes(column: pd.Series, feature: Feature) -> NDArray[np.float32]:
     return np.where(text.isna().to_numpy(), MISSING_CODE, codes).astype(np.float32)
 
 
-def _numbers(column: pd.Series, feature: Feature) -> NDArray[np.float32]:
-    import pandas as pd
+def _inferred(column: pd.Series) -> pd.Series:
+    """A column of Python objects as what they are: numbers or booleans among None come as objects."""
+    return column.convert_dtypes() if column.dtype == object else column
 
+
+def _numbers(column: pd.Series, feature: Feature) -> NDArray[np.float32]:
     if column.dropna().empty:
         return np.full(len(column), np.nan, dtype=np.float32)
+    column = _times(column) if feature.kind is Kind.DATETIME else _inferred(column)
     found = _numeric_kind(column)
     if (found is Kind.DATETIME) != (feature.kind is Kind.DATETIME):
-        raise DataError(f"{feature.name}: expected {feature.kind} values, found {found}")
+        raise DataError(f"{feature.name}: expected {feature.kind} values, found {found} such as {_first(column)!r}")
     if found is Kind.DATETIME:
-        times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
-        days = (times - pd.Timestamp(0)).dt.total_seconds() / SECONDS_A_DAY
-        return days.to_numpy(dtype=np.float32)
+        return _days(column)
     values = column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
@@ -117,6 +134,26 @@ def _numbers(column: pd.Series, feature: Feature) -> NDArray[np.float32]:
     return narrow
 
 
+def _times(column: pd.Series) -> pd.Series:
+    """Time stamps from their text; other columns as they are."""
+    import pandas as pd
+
+    if not pd.api.types.is_string_dtype(column.dropna()):
+        return column
+    times = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
+    unread = column[times.isna() & column.notna()]
+    if len(unread):
+        raise DataError(f"{column.name}: expected time stamps as ISO 8601, found {_first(unread)!r}")
+    return times
+
+
+def _days(column: pd.Series) -> NDArray[np.float32]:
+    import pandas as pd
+
+    times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
+    days = (times - pd.Timestamp("1970-01-01")).dt.total_seconds() / SECONDS_A_DAY
+    return days.to_numpy(dtype=np.float32)
+
+
 def _first(column: pd.Series) -> object:
-    known = column.dropna()
-    return known.iloc[0] if len(known) else None
+    return next(iter(column.dropna().tolist()), None)

@@ -19,31 +19,64 @@ if TYPE_CHECKING:
 
 PARITY_TOLERANCE = 1e-5
 PARITY_ROWS = 20_000
-PROBABILITY_FLOOR = 1e-6
+TAILS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+MAX_AMPLIFICATION = 10.0  # ONNX Runtime knows a score to about 1e-6; ten times that is the tolerance of parity
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Platt scaling of a binary score p: 1 / (1 + exp(-(slope * logit(p) + intercept))) (Platt, 1999)."""
+    """Platt scaling of a binary score p: 1 / (1 + exp(-(slope * l(p) + intercept))) (Platt, 1999).
+
+    l is the logit, continued by its tangents below `tail` and above 1 - `tail`: as steep as the logit is there, it
+    would show the rounding of a score; a tangent keeps the order of the scores.
+    """
 
     slope: float
     intercept: float
+    tail: float = TAILS[0]
+
+    @property
+    def steepness(self) -> float:
+        """The slope of l in its tails."""
+        return 1 / (self.tail * (1 - self.tail))
+
+    @property
+    def amplification(self) -> float:
+        """How much more than a score near 0 or 1 its calibrated score changes, at most."""
+        ends = self.apply(np.array([[1 - self.tail, self.tail], [self.tail, 1 - self.tail]]))
+        return float((abs(self.slope) * ends.prod(axis=1) * self.steepness).max())
+
+    def logit(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return l(p), of any shape."""
+        inside = np.clip(p, self.tail, 1 - self.tail)
+        return np.asarray(np.log(inside / (1 - inside)) + (p - inside) * self.steepness, dtype=np.float64)
 
     def apply(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated scores of shape (rows, 2)."""
-        p = np.clip(scores[:, 1], PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
-        calibrated = 1 / (1 + np.exp(-(self.slope * np.log(p / (1 - p)) + self.intercept)))
+        calibrated = 1 / (1 + np.exp(-(self.slope * self.logit(scores[:, 1]) + self.intercept)))
         return np.column_stack([1 - calibrated, calibrated])
 
 
 def fit_calibration(scores: NDArray[np.float64], target: NDArray[np.float64]) -> Calibration:
-    """Fit Platt scaling to scores (rows, 2) and 0/1 targets (rows,) that the model was not fitted on."""
+    """Fit Platt scaling to scores (rows, 2) and 0/1 targets (rows,) that the model was not fitted on.
+
+    The tails are the shortest that do not amplify rounding; only an overconfident model needs longer ones than 1e-6.
+    """
+    found = _fit_calibration(scores, target, TAILS[0])
+    for tail in TAILS[1:]:
+        if found.amplification <= MAX_AMPLIFICATION:
+            break
+        found = _fit_calibration(scores, target, tail)
+    return found
+
+
+def _fit_calibration(scores: NDArray[np.float64], target: NDArray[np.float64], tail: float) -> Calibration:
     from sklearn.linear_model import LogisticRegression
 
-    p = np.clip(scores[:, 1], PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     # practically unpenalised: two coefficients need no shrinkage
-    fitted = LogisticRegression(C=1e6).fit(np.log(p / (1 - p)).reshape(-1, 1), target)
-    return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]))
+    logits = Calibration(1, 0, tail).logit(scores[:, 1])
+    fitted = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), target)
+    return Calibration(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), tail)
 
 
 def export(fitted: Fitted, calibration: Calibration | None) -> bytes:
@@ -109,23 +142,25 @@ def _append_calibration(model: onnx.ModelProto, calibration: Calibration) -> Non
         graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype=kind), name))
         return name
 
+    column = constant("calibration_column", [1], np.int64)
     one = constant("calibration_one", 1)
-    floor = constant("calibration_floor", PROBABILITY_FLOOR)
-    ceiling = constant("calibration_ceiling", 1 - PROBABILITY_FLOOR)
+    floor = constant("calibration_floor", calibration.tail)
+    ceiling = constant("calibration_ceiling", 1 - calibration.tail)
     nodes = [
-        ("Gather", [scores, constant("calibration_column", [1], np.int64)], "positive"),  # (rows, 1)
-        ("Clip", ["positive", floor, ceiling], "clipped"),
-        ("Sub", [one, "clipped"], "negative"),
-        ("Div", ["clipped", "negative"], "odds"),
-        ("Log", ["odds"], "logit"),
+        ("Clip", ["positive", floor, ceiling], "inside"),
+        ("Sub", [one, "inside"], "negative"),
+        ("Div", ["inside", "negative"], "odds"),
+        ("Log", ["odds"], "body"),
+        ("Sub", ["positive", "inside"], "outside"),
+        ("Mul", ["outside", constant("calibration_steepness", calibration.steepness)], "tail"),
+        ("Add", ["body", "tail"], "logit"),
         ("Mul", ["logit", constant("calibration_slope", calibration.slope)], "scaled"),
         ("Add", ["scaled", constant("calibration_intercept", calibration.intercept)], "shifted"),
         ("Sigmoid", ["shifted"], "calibrated"),
         ("Sub", [one, "calibrated"], "complement"),
     ]
-    for operator, inputs, output in nodes:
-        attributes = {"axis": 1} if operator == "Gather" else {}
-        graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
+    graph.node.append(helper.make_node("Gather", [scores, column], ["positive"], axis=1))  # (rows, 1)
+    graph.node.extend(helper.make_node(operator, inputs, [output]) for operator, inputs, output in nodes)
     graph.node.append(helper.make_node("Concat", ["complement", "calibrated"], ["calibrated_scores"], axis=1))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("calibrated_scores", onnx.TensorProto.FLOAT, [None, 2]))

@@ -39,7 +39,7 @@ class Fitted(Protocol):
     """A fitted model in its own library.
 
     `native` is what MLflow keeps, in the library named by `flavor`; `rounds` is the number of boosting rounds, trees,
-    epochs or solver iterations that the fit took.
+    epochs or solver iterations that are in it.
     """
 
     @property
@@ -57,7 +57,10 @@ class Fitted(Protocol):
         ...
 
     def to_onnx(self) -> onnx.ModelProto:
-        """Return a graph from float32 (rows, features) to one output of shape (rows, classes)."""
+        """Return a graph from float32 (rows, features) to one output of shape (rows, classes).
+
+        Probabilities are float32, the predictions of a regression float64.
+        """
         ...
 
 
@@ -89,7 +92,9 @@ def fitter(name: str) -> Fit:
         try:
             from mergeline.models import torch_mlp
         except ModuleNotFoundError as err:
-            raise ConfigurationError(f"train.family: {name} needs {err.name}, which is not installed: `make torch`") from err
+            raise ConfigurationError(
+                f"train.family: {name} needs {err.name}, which is not installed: `make torch`"
+            ) from err
         return torch_mlp.fit
     from mergeline.models import scikit_learn
 

@@ -31,28 +31,35 @@ class FittedPipeline:
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return scores of shape (rows, classes), (rows, 1) for a regression."""
-        if self.task is Task.REGRESSION:
-            return np.asarray(self.native.predict(matrix), dtype=np.float64).reshape(-1, 1)
-        return np.asarray(self.native.predict_proba(matrix), dtype=np.float64)
+        if self.task is not Task.REGRESSION:
+            return np.asarray(self.native.predict_proba(matrix), dtype=np.float64)
+        model = self.native[-1]
+        standardized = np.asarray(model.regressor_.predict(self.native[:-1].transform(matrix)), dtype=np.float64)
+        # not by the native predict: of a ridge it is float32, which has no digits for a target like 2013 ± 0.01
+        return np.asarray(model.transformer_.inverse_transform(standardized.reshape(-1, 1)), dtype=np.float64)
 
     def to_onnx(self) -> onnx.ModelProto:
         """Return the pipeline as one ONNX graph; the classifier's label output is cut off."""
-        from skl2onnx import to_onnx
-        from skl2onnx.common.data_types import FloatTensorType
         from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
-        inputs = [("features", FloatTensorType([None, self.native.n_features_in_]))]
-        if self.task is Task.REGRESSION:
-            return to_onnx(self.native, initial_types=inputs, target_opset=OPSET)
-        graph = to_onnx(self.native, initial_types=inputs, target_opset=OPSET, options={"zipmap": False})
-        return select_model_inputs_outputs(graph, outputs=["probabilities"])
+        width = self.native.n_features_in_
+        if self.task is not Task.REGRESSION:
+            graph = _converted(self.native, width, {"zipmap": False})
+            selected: onnx.ModelProto = select_model_inputs_outputs(graph, outputs=["probabilities"])
+            return selected
+        *preparation, (name, model) = self.native.steps
+        graph = _converted(type(self.native)([*preparation, (name, model.regressor_)]), width, {})
+        _append_unit(graph, float(model.transformer_.mean_[0]), float(model.transformer_.scale_[0]))
+        return graph
 
 
 def fit(fitting: Fitting) -> Fitted:
-    """Fit the family that `params.family` names."""
+    """Fit the family that `params.family` names; a regression learns the target in standard deviations."""
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
     problem, params, training = fitting.problem, fitting.params, fitting.training
+    target, scaled = training.target, _standardized(problem, training.target, training.target)
     trees_take_all = params.family == "hist_gradient_boosting" and params.preprocessing.select is None
     steps = [("preprocess", _columns(problem, params, raw=trees_take_all))]
     if params.preprocessing.select is not None:
@@ -60,22 +67,60 @@ def fit(fitting: Fitting) -> Fitted:
     preparation = Pipeline(steps)
     fitting.progress("encoding")
     # fit_transform, not fit and transform: the cross-fitted encoding keeps a row's own target out of its value
-    prepared = preparation.fit_transform(training.matrix, training.target)
-    estimator = _estimator(problem, params, fitting.rounds)
+    prepared = preparation.fit_transform(training.matrix, scaled)
+    model = _estimator(problem, params, fitting.rounds)
+    held: dict[str, Any] = {}
+    if getattr(model, "early_stopping", False) and fitting.tuning is not None:
+        held["X_val"] = preparation.transform(fitting.tuning.matrix)
+        held["y_val"] = _standardized(problem, fitting.tuning.target, target)
+    if problem.task is Task.REGRESSION:
+        model = TransformedTargetRegressor(model, transformer=_scaler())
     fitting.progress("fitting")
-    if getattr(estimator, "early_stopping", False) and fitting.tuning is not None:
-        tuning = preparation.transform(fitting.tuning.matrix)
-        estimator.fit(prepared, training.target, X_val=tuning, y_val=fitting.tuning.target)
-    else:
-        estimator.fit(prepared, training.target)
-    return FittedPipeline(Pipeline([*preparation.steps, ("model", estimator)]), problem.task, _rounds(estimator))
+    model.fit(prepared, target, **held)
+    estimator = getattr(model, "regressor_", model)
+    if held:
+        # the rounds after the best one: scikit-learn keeps them, and has no public way to drop them
+        del estimator._predictors[int(np.argmax(estimator.validation_score_[1:])) + 1 :]  # noqa: SLF001
+    if params.family == "random_forest":
+        estimator.n_jobs = 1  # threads would add the trees' votes in any order, and so to another last digit
+    return FittedPipeline(Pipeline([*preparation.steps, ("model", model)]), problem.task, _rounds(estimator))
+
+
+def _standardized(problem: Problem, target: NDArray[np.float64], training: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A regression's target by mean and standard deviation of the training rows; classes as they are."""
+    if problem.task is not Task.REGRESSION:
+        return target
+    return (target - np.mean(training)) / (np.std(training) or 1.0)
+
+
+def _converted(pipeline: Any, width: int, options: dict[str, Any]) -> onnx.ModelProto:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    inputs = [("features", FloatTensorType([None, width]))]
+    graph: onnx.ModelProto = to_onnx(pipeline, initial_types=inputs, target_opset=OPSET, options=options)
+    return graph
+
+
+def _append_unit(model: onnx.ModelProto, mean: float, scale: float) -> None:
+    """Extend the graph from standard deviations to the target's own unit, in float64."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    for name, value in (("target_scale", scale), ("target_mean", mean)):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype=np.float64), name))
+    graph.node.append(helper.make_node("Cast", [graph.output[0].name], ["standardized"], to=TensorProto.DOUBLE))
+    graph.node.append(helper.make_node("Mul", ["standardized", "target_scale"], ["scaled_target"]))
+    graph.node.append(helper.make_node("Add", ["scaled_target", "target_mean"], ["prediction"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None, 1]))
 
 
 def _columns(problem: Problem, params: TrainParams, *, raw: bool) -> Any:
     """The preparation of each group of columns; `raw` leaves numbers and narrow categories as they are."""
+    from skl2onnx.sklapi import CastTransformer
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
-    from skl2onnx.sklapi import CastTransformer
 
     settings = params.preprocessing
     numbers, narrow, wide = _groups(problem.features, settings.wide_from)
@@ -104,9 +149,9 @@ def _groups(features: tuple[Feature, ...], wide_from: int) -> tuple[list[int], l
 
 
 def _imputed(settings: Preprocessing, *, scaled: bool) -> Any:
+    from skl2onnx.sklapi import CastTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
-    from skl2onnx.sklapi import CastTransformer
 
     imputer = SimpleImputer(strategy=settings.imputation, keep_empty_features=True)
     return make_pipeline(imputer, *([_scaler()] if scaled else []), CastTransformer())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,26 +29,29 @@ class Scorer:
     """
 
     def __init__(self, model: bytes, signature: Signature, threads: int = 0) -> None:
+        # its builds report to their maker from the import on; this must be set before it
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        self.signature = signature
+        self._columns = max(1, len(signature.classes))
+        one_row = np.zeros((1, len(signature.features)), dtype=np.float32)
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._input = self._session.get_inputs()[0].name
+            found = self.score_matrix(one_row).shape
         except Exception as err:  # the runtime's exceptions share no base but this one
-            raise VerificationError(f"{MODEL_FILE}: not a model that ONNX Runtime loads ({_line(err)})") from err
-        self.signature = signature
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        width = len(signature.features)
-        if len(inputs) != 1 or inputs[0].shape[1] != width or len(outputs) != 1:
-            shape = inputs[0].shape if inputs else []
-            raise VerificationError(f"{MODEL_FILE}: expected one input of {width} features, found {shape}")
-        self._input = inputs[0].name
+            expected = f"expected a model that ONNX Runtime runs on {one_row.shape[1]} features"
+            raise VerificationError(f"{MODEL_FILE}: {expected}, found {_line(err)}") from err
+        if found != (1, self._columns):
+            raise VerificationError(f"{MODEL_FILE}: expected {self._columns} scores a row, found {found[1:]}")
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> Scorer:
-        """Return the model in `folder`."""
+        """Return the model in `folder`; its bytes are those that the signature names, or none of them is executed."""
         try:
             signature = Signature.from_json((folder / SIGNATURE_FILE).read_text(encoding="utf-8"))
             model = (folder / MODEL_FILE).read_bytes()
@@ -54,6 +59,10 @@ class Scorer:
             raise VerificationError(f"{err.filename}: no such file; `mergeline repro` trains a model") from err
         except (ValueError, KeyError, TypeError) as err:
             raise VerificationError(f"{folder / SIGNATURE_FILE}: not a signature ({_line(err)})") from err
+        found = hashlib.sha256(model).hexdigest()
+        if found != signature.model_sha256:
+            expected = f"expected the bytes of SHA-256 {signature.model_sha256}, which {SIGNATURE_FILE} names"
+            raise VerificationError(f"{folder / MODEL_FILE}: {expected}, found {found}; restore both files together")
         return cls(model, signature, threads)
 
     def score(self, rows: pd.DataFrame) -> NDArray[np.float64]:
@@ -65,9 +74,8 @@ class Scorer:
         starts = range(0, len(matrix), BATCH_ROWS)
         parts = [self._session.run(None, {self._input: matrix[at : at + BATCH_ROWS]})[0] for at in starts]
         if not parts:
-            return np.empty((0, max(1, len(self.signature.classes))))
-        scores = np.concatenate(parts).astype(np.float64)
-        return scores.reshape(len(matrix), -1)
+            return np.empty((0, self._columns))
+        return np.concatenate(parts).astype(np.float64)
 
 
 def _line(err: Exception) -> str:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,11 +64,14 @@ class Network(nn.Module):
         self.register_buffer("fill", torch.from_numpy(scaling.fill))
         self.register_buffer("mean", torch.from_numpy(scaling.mean))
         self.register_buffer("scale", torch.from_numpy(scaling.spread))
-        self.center = float(np.mean(target)) if self.regression else 0.0
-        self.spread = (float(np.std(target)) or 1.0) if self.regression else 1.0
+        self.center: torch.Tensor
+        self.spread: torch.Tensor
+        center, spread = (np.mean(target), np.std(target) or 1.0) if self.regression else (0.0, 1.0)
+        self.register_buffer("center", torch.tensor(center, dtype=torch.float64))
+        self.register_buffer("spread", torch.tensor(spread, dtype=torch.float64))
         widths = [2 * len(self.numbers) + sum(map(_embedding_width, codes)), *settings.hidden]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(settings.dropout)]
         self.body = nn.Sequential(*layers, nn.Linear(widths[-1], problem.classes))
 
@@ -86,7 +90,9 @@ class Network(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return scores: (rows, classes)."""
         output = self.raw(features)
-        return output * self.spread + self.center if self.regression else torch.softmax(output, dim=1)
+        if not self.regression:
+            return torch.softmax(output, dim=1)
+        return output.double() * self.spread + self.center  # float32 has no digits for a target like 2013 ± 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ class FittedNetwork:
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return scores of shape (rows, classes), (rows, 1) for a regression."""
         with torch.no_grad():
-            parts = [self.native(part).numpy() for part in torch.from_numpy(matrix).split(SCORING_ROWS)]
+            parts = [self.native(part).numpy() for part in torch.split(torch.from_numpy(matrix), SCORING_ROWS)]
         return np.concatenate(parts).astype(np.float64)
 
     def to_onnx(self) -> onnx.ModelProto:
@@ -147,9 +153,9 @@ def _train(network: Network, fitting: Fitting) -> int:
     best, best_epoch, best_weights = float("inf"), 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, epochs + 1):
         network.train()
-        for batch in torch.randperm(len(features)).split(settings.batch_rows):
+        for batch in torch.split(torch.randperm(len(features)), settings.batch_rows):
             optimizer.zero_grad()
-            _loss(network, features[batch], target[batch]).backward()
+            torch.autograd.backward(_loss(network, features[batch], target[batch]))
             optimizer.step()
         network.eval()
         if fitting.tuning is None:
@@ -163,6 +169,8 @@ def _train(network: Network, fitting: Fitting) -> int:
             break
     if fitting.tuning is None:
         return epochs
+    if not best_epoch:
+        raise ConfigurationError("train.torch_mlp: no epoch has a finite tuning loss; choose a lower learning_rate")
     network.load_state_dict(best_weights)
     return best_epoch
 
@@ -176,12 +184,12 @@ def _tuning_loss(network: Network, tuning: Rows) -> float:
 def _loss(network: Network, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     output = network.raw(features)  # (rows, classes)
     if network.regression:
-        return functional.mse_loss(output[:, 0], (target - network.center) / network.spread)
+        return functional.mse_loss(output[:, 0], ((target - network.center) / network.spread).float())
     return functional.cross_entropy(output, target)
 
 
 def _tensors(network: Network, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-    kind = np.float32 if network.regression else np.int64
+    kind = np.float64 if network.regression else np.int64
     return torch.from_numpy(rows.matrix), torch.from_numpy(rows.target.astype(kind))
 
 

@@ -1,4 +1,4 @@
-"""The model card: what a model is for, how it came about, how good it is and where it is weak (Mitchell et al., 2019)."""
+"""The model card: what a model is for, how it came about, how good it is, where it is weak (Mitchell et al., 2019)."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def model_card(
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; pipes and line breaks in cells are escaped.
+    r"""Return a Markdown table; pipes and line breaks in cells are escaped.
 
     >>> print(table(["a", "b"], [[1, "x|y"]]))
     | a | b |
     |---|---|
-    | 1 | x\\|y |
+    | 1 | x\|y |
     """
     lines = [head, *rows]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
@@ -72,16 +72,18 @@ def _data(params: Params, training: dict[str, Any], evaluation: dict[str, Any], 
     failed = [each for each in validation["expectations"] if not each["passed"]]
     warned = f"; {len(failed)} expectations failed as warnings" if failed else ""
     rows = training["training_rows"] + training["tuning_rows"]
-    period = f", {training['first_time']} to {training['last_time']}" if training["first_time"] else ""
+    parts = f"completeness {quality['completeness']:.3f}, consistency {quality['consistency']:.3f}"
     lines = [
-        f"- trained on {rows:,} rows{period}",
-        f"- judged on {evaluation['rows']:,} rows that nothing was fitted on"
-        + (f", {evaluation['first_time']} to {evaluation['last_time']}" if evaluation["first_time"] else ""),
+        f"- trained on {rows:,} rows{_period(training)}",
+        f"- judged on {evaluation['rows']:,} rows that nothing was fitted on{_period(evaluation)}",
         f"- {training['unlabelled_rows']:,} rows have no `{params.data.target}` and were left out",
-        f"- data quality {quality['score']:.3f} of 1 (completeness {quality['completeness']:.3f}, consistency"
-        f" {quality['consistency']:.3f}){warned}",
+        f"- data quality {quality['score']:.3f} of 1 ({parts}){warned}",
     ]
     return "## Data\n\n" + "\n".join(lines)
+
+
+def _period(record: dict[str, Any]) -> str:
+    return f", {record['first_time']} to {record['last_time']}" if record["first_time"] else ""
 
 
 def _holdout_sentence(evaluation: dict[str, Any]) -> str:
@@ -94,7 +96,12 @@ def _holdout_sentence(evaluation: dict[str, Any]) -> str:
 def _metrics(evaluation: dict[str, Any]) -> str:
     better = {True: "higher", False: "lower", None: ""}
     rows = [
-        (each["name"], f"{each['estimate']:.4g}", f"{each['low']:.4g} to {each['high']:.4g}", better[each["greater_is_better"]])
+        (
+            each["name"],
+            f"{each['estimate']:.4g}",
+            f"{each['low']:.4g} to {each['high']:.4g}",
+            better[each["greater_is_better"]],
+        )
         for each in evaluation["metrics"]
     ]
     return table(["metric", "value", "interval", "better"], rows)
@@ -104,7 +111,11 @@ def _slices(params: Params, evaluation: dict[str, Any]) -> str:
     if not evaluation["slices"]:
         return ""
     rows = [
-        (f"{each['column']} = {each['value']}", f"{each['rows']:,}", interval(each["metric"]) if each["metric"] else "not defined")
+        (
+            f"{each['column']} = {each['value']}",
+            f"{each['rows']:,}",
+            interval(each["metric"]) if each["metric"] else "not defined",
+        )
         for each in evaluation["slices"]
     ]
     least = params.evaluate.min_slice_rows
@@ -125,17 +136,19 @@ def _features(signature: Signature, evaluation: dict[str, Any]) -> str:
         feature.name: f"category of {len(feature.categories)}" if feature.kind is Kind.CATEGORY else str(feature.kind)
         for feature in signature.features
     }
-    rows = [(each["feature"], kinds[each["feature"]], f"{each['loss_increase']:.4g}") for each in evaluation["importance"]]
+    rows = [
+        (each["feature"], kinds[each["feature"]], f"{each['loss_increase']:.4g}") for each in evaluation["importance"]
+    ]
     text = "Importance: the rise of the loss on the holdout when the feature's values are dealt to other rows."
     return f"## Features\n\n{text}\n\n" + table(["feature", "kind", "importance"], rows)
 
 
 def _training(training: dict[str, Any]) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in training["settings"].items())
+    tuning = f"{training['tuning_rows']:,} rows for early stopping, calibration and threshold"
     lines = [
         f"- family {training['family']}: {settings}",
-        f"- seed {training['seed']}, {training['rounds']} rounds, {training['tuning_rows']:,} rows for early stopping,"
-        " calibration and threshold",
+        f"- seed {training['seed']}, {training['rounds']} rounds, {tuning}",
         f"- the served ONNX model differs from the native one by at most {training['parity_difference']:.1g}",
     ]
     return "## Training\n\n" + "\n".join(lines)

@@ -8,7 +8,9 @@ from typing import Any
 from mergeline.report.card import interval
 
 
-def summary(ran: Sequence[str], validation: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]) -> str:
+def summary(
+    ran: Sequence[str], validation: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]
+) -> str:
     """Return the lines for a terminal: what ran, the data, the model, the figure that counts, and where to read on."""
     quality, rows = validation["quality"], sum(validation["rows"].values())
     failed = sum(not each["passed"] for each in validation["expectations"])

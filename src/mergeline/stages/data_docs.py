@@ -31,11 +31,12 @@ ul { padding-left: 1.2rem; }
 def page(outcome: Any) -> str:
     """Return a validation result as HTML: Data Docs without scripts, remote files, time stamps and random ids."""
     from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view.view import DefaultJinjaPageView
 
     outcome.meta["run_id"] = RunIdentifier(run_name="validate", run_time=RUN_TIME)
-    html = str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(outcome)))
+    view: Any = DefaultJinjaPageView()  # untyped upstream
+    html = str(view.render(ValidationResultsPageRenderer().render(outcome)))
     return self_contained(html)
 
 

@@ -192,7 +192,8 @@ def _predictions(
     names = np.array(signature.classes)
     table = rows[named].assign(target=names[target.astype(int)] if len(names) else target)
     columns = {f"score {name}": scores[:, position] for position, name in enumerate(names)} or {"score": scores[:, 0]}
-    return pd.concat([table, pd.DataFrame(columns, dtype="float32")], axis=1)
+    scored = pd.DataFrame(columns, dtype="float32" if len(names) else "float64")
+    return pd.concat([table, scored], axis=1)
 
 
 def _time(rows: pd.DataFrame, params: Params, position: int) -> str | None:

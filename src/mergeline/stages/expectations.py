@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mergeline.params import Severity
 
 
+SOURCE = "partitions"
+EMPTY = "empty"  # the type of a column without a value: it fits every rule
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One expectation: a class of Great Expectations and its arguments; `rule` says it in words."""
@@ -37,7 +41,7 @@ class Check:
     def present(cls, column: str, missing: float, severity: Severity) -> Check:
         """At most the share `missing` of the rows without a value."""
         rule = f"at most {missing:.1%} missing values" if missing else "no missing value"
-        settings = {"column": column, "mostly": 1 - missing}
+        settings = {"column": column, "mostly": round(1 - missing, 12)}  # 1 - 0.7 is more than 0.3
         return cls(column, rule, severity, "ExpectColumnValuesToNotBeNull", settings)
 
     @classmethod
@@ -49,10 +53,11 @@ class Check:
 
     @classmethod
     def between(cls, column: str, low: Any, high: Any, severity: Severity, mostly: float = 1.0) -> Check:
-        """No value below `low` or above `high`, missing ones aside; None is no limit."""
+        """No value below `low` or above `high`, missing ones aside; None is no limit, a day is meant to its end."""
         limits = [(words, limit) for words, limit in (("at least", low), ("at most", high)) if limit is not None]
         rule = _share(mostly) + " and ".join(f"{words} {_number(limit)}" for words, limit in limits)
-        settings = {"column": column, "min_value": _moment(low), "max_value": _moment(high), "mostly": mostly}
+        limits_of_time = {"min_value": _moment(low, dt.time.min), "max_value": _moment(high, dt.time.max)}
+        settings = {"column": column, **limits_of_time, "mostly": mostly}
         return cls(column, rule, severity, "ExpectColumnValuesToBeBetween", settings)
 
     @classmethod
@@ -63,7 +68,9 @@ class Check:
         return cls(column, "finite numbers", "error", "ExpectColumnValuesToBeBetween", settings)
 
     @classmethod
-    def fact(cls, column: str | None, fact: str, rule: str, severity: Severity, low: int | None, high: int | None) -> Check:
+    def fact(
+        cls, column: str | None, fact: str, rule: str, severity: Severity, low: int | None, high: int | None
+    ) -> Check:
         """A number that each partition has, within limits."""
         settings = {"column": fact, "min_value": low, "max_value": high}
         return cls(column, rule, severity, "ExpectColumnValuesToBeBetween", settings)
@@ -71,13 +78,16 @@ class Check:
     @classmethod
     def of_type(cls, column: str, fact: str, types: Sequence[str]) -> Check:
         """The type of a column's values, and so that there is such a column."""
-        settings = {"column": fact, "value_set": [*types, "empty"]}
+        settings = {"column": fact, "value_set": [*types, EMPTY]}
         return cls(column, f"a column of {' or '.join(types)}", "error", "ExpectColumnValuesToBeInSet", settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Rows of one partition that break a rule: how many of how many, and the first few with their id and value."""
+    """Rows of one partition that break a rule: how many of how many, and the first few with their id and value.
+
+    Of a rule on partitions it is the first one at fault; its example names the fact and its value.
+    """
 
     partition: str
     unexpected: int
@@ -87,7 +97,10 @@ class Finding:
     def sentence(self) -> str:
         """Return it as the end of an error line."""
         first = self.examples[0] if self.examples else {}
-        shown = f", such as {first['value']!r} in row {first.get('id', first['row'])}" if first else ""
+        if "fact" in first:
+            return f"{first['value']!r} in partition {self.partition} ({self.unexpected} of {self.checked} partitions)"
+        row = f"row {first['row']}" + (f" (id {first['id']!r})" if "id" in first else "") if first else ""
+        shown = f", such as {first['value']!r} in {row}" if first else ""
         return f"{self.unexpected} of {self.checked} in partition {self.partition}{shown}"
 
 
@@ -103,7 +116,7 @@ class Inspector:
     pages: dict[str, str] = field(default_factory=dict)
     checked: int = 0
     unexpected: int = 0
-    _batches: Any = None
+    _context: Any = None
 
     def rows(
         self, partition: str, rows: pd.DataFrame, checks: Sequence[Check], *, keep_page: bool
@@ -126,14 +139,12 @@ class Inspector:
                 result = failed[position].result
                 first = result["partial_unexpected_index_list"][0]
                 value = plain(facts[check.settings["column"]].iloc[first])
-                example = {"row": check.settings["column"], "value": value}
+                example = {"fact": check.settings["column"], "value": value}
                 finding = Finding(facts["partition"].iloc[first], result["unexpected_count"], len(facts), (example,))
             found.append((check, finding))
         return found
 
-    def _failures(
-        self, rows: pd.DataFrame, checks: Sequence[Check], name: str, *, keep_page: bool
-    ) -> dict[int, Any]:
+    def _failures(self, rows: pd.DataFrame, checks: Sequence[Check], name: str, *, keep_page: bool) -> dict[int, Any]:
         """Results of the failed checks by position; only they are asked again, for counts and examples.
 
         BOOLEAN_ONLY costs half of SUMMARY where all is well, and COMPLETE a multiple of it where something fails.
@@ -150,21 +161,27 @@ class Inspector:
 
     def _run(self, rows: pd.DataFrame, checks: Sequence[Check], detail: str) -> Any:
         import great_expectations as gx
+        from great_expectations.validator.v1_validator import Validator
 
-        if self._batches is None:
-            context = gx.get_context(mode="ephemeral", project_config=_without_sites())
-            context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-            source = context.data_sources.add_pandas("partitions")
-            self._batches = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("partition")
-        built = [getattr(gx.expectations, check.expectation)(**check.settings) for check in checks]
+        if self._context is None:
+            self._context = gx.get_context(mode="ephemeral", project_config=_without_sites())
+            self._context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        source = self._context.data_sources.add_pandas(SOURCE)
+        batches = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("partition")
+        built = [
+            getattr(gx.expectations, check.expectation)(**check.settings, meta={"position": position})
+            for position, check in enumerate(checks)
+        ]
         suite = gx.ExpectationSuite(name="mergeline")
         suite.expectations = built
-        batch = self._batches.get_batch({"dataframe": rows})
         wanted = {"result_format": detail, "partial_unexpected_count": max(1, self.examples)}
-        outcome = batch.validate(suite, result_format=wanted)
+        # not Batch.validate, which loads the rows again and hashes all their cells again
+        outcome = Validator(batches, wanted, {"dataframe": rows}).validate_expectation_suite(suite)
+        self._context.data_sources.delete(SOURCE)  # or it would hold the rows while the next partition is read
+        outcome.results.sort(key=_position)  # those that raised come first
         for check, result in zip(checks, outcome.results, strict=True):
-            if result.exception_info.get("raised_exception"):
-                message = str(result.exception_info["exception_message"]).splitlines()[0]
+            message = _raised(result.exception_info)
+            if message is not None:
                 raise DataError(f"validate: column {check.column!r}: cannot check {check.rule!r}: {message}")
         return outcome
 
@@ -179,6 +196,16 @@ class Inspector:
         return Finding(partition, int(found["unexpected_count"]), int(found["element_count"]), tuple(examples))
 
 
+def _position(result: Any) -> int:
+    return int(result.expectation_config.meta["position"])
+
+
+def _raised(info: dict[str, Any]) -> str | None:
+    """What an expectation raised, if it did: said of itself, or of each number that it needed."""
+    parts = [info] if "raised_exception" in info else info.values()
+    return next((str(each["exception_message"]).splitlines()[0] for each in parts if each["raised_exception"]), None)
+
+
 def _without_sites() -> Any:
     """A context that makes no folder for Data Docs: by default each one leaves an empty folder on the machine."""
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
@@ -187,14 +214,14 @@ def _without_sites() -> Any:
 
 
 def _vectorized(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The checked columns, numbers as int64 or float64 and times in nanoseconds: others are compared cell by cell."""
+    """The checked columns, numbers as int64 or float64 and times as UTC: others are compared cell by cell."""
     import pandas as pd
 
-    checked = rows[list(dict.fromkeys(columns))].copy(deep=False)
+    checked = rows[list(dict.fromkeys(columns))].reset_index(drop=True)
     for name, column in checked.items():
         kind = column.dtype
         if pd.api.types.is_datetime64_any_dtype(kind):
-            checked[name] = pd.to_datetime(column, utc=True).dt.tz_localize(None).astype("datetime64[ns]")
+            checked[name] = pd.to_datetime(column, utc=True).dt.tz_localize(None).astype("datetime64[us]")
         elif pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind):
             whole = pd.api.types.is_integer_dtype(kind) and not column.hasnans
             checked[name] = column.astype("int64" if whole else "float64")
@@ -219,9 +246,9 @@ def _share(mostly: float) -> str:
 
 
 def _number(limit: Any) -> str:
-    return f"{limit:g}" if isinstance(limit, float) else str(limit)
+    return f"{limit:.10g}" if isinstance(limit, float) else str(limit)
 
 
-def _moment(limit: Any) -> Any:
+def _moment(limit: Any, time: dt.time) -> Any:
     """A date as the time stamp that a column of time stamps is compared with."""
-    return dt.datetime.combine(limit, dt.time()) if isinstance(limit, dt.date) else limit
+    return dt.datetime.combine(limit, time) if isinstance(limit, dt.date) else limit

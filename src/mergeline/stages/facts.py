@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mergeline.models.encoder import category_text
 from mergeline.schema import Task
-from mergeline.stages.expectations import Check
+from mergeline.stages.expectations import EMPTY, Check
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from mergeline.params import DataParams, Params, Severity
+    from mergeline.params import Params, Severity
 
 ANY_TYPE = ("number", "boolean", "time", "text")
 NUMERIC_TYPES = ("number", "boolean", "time")
@@ -29,7 +31,8 @@ DERIVED_CATEGORIES = 1000  # a column with more values than that is no category 
 class TableFacts:
     """Facts of the partitions seen so far, and the checks that they are put to.
 
-    Memory: a row of facts a partition, and eight bytes an id (a hash; two ids of a million share one in a case of 10**7).
+    Memory: a row of facts a partition, 1000 categories a column, and eight bytes an id (a hash; that two ids of a
+    million share one has a chance of 3e-8).
     """
 
     params: Params
@@ -53,14 +56,14 @@ class TableFacts:
         as_of = self.params.data.as_of
         if as_of is None or self._latest is None:
             return None
-        return (pd.Timestamp(as_of) - self._latest.normalize()).days
+        return int((pd.Timestamp(as_of) - self._latest.normalize()).days)
 
-    def add(self, name: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """Note the facts of the next partition; return its columns of a right type."""
+    def add(self, name: str, rows: pd.DataFrame) -> dict[str, str]:
+        """Note the facts of the next partition; return its columns of a right type, each with that type."""
         data = self.params.data
         found = {column: value_type(rows[column]) if column in rows else "absent" for column in data.columns}
-        allowed = column_types(data)
-        usable = tuple(column for column in data.columns if found[column] in (*allowed[column], "empty"))
+        allowed = column_types(self.params)
+        usable = {column: kind for column, kind in found.items() if kind in (*allowed[column], EMPTY)}
         self._rows.append(
             {
                 "partition": name,
@@ -74,7 +77,7 @@ class TableFacts:
         self.missing += int(rows[list(usable)].isna().to_numpy().sum())
         return usable
 
-    def remember(self, rows: pd.DataFrame, usable: Sequence[str]) -> None:
+    def remember(self, rows: pd.DataFrame, usable: Collection[str]) -> None:
         """Widen the earlier ranges by a partition that has been checked."""
         data = self.params.data
         if self.params.validation.derived == "off":
@@ -83,12 +86,14 @@ class TableFacts:
             if name in data.features and name not in self.params.validation.columns:
                 self._earlier.setdefault(name, _Earlier()).add(rows[name], numeric=name in data.numeric)
 
-    def derived_checks(self, usable: Sequence[str]) -> list[Check]:
+    def derived_checks(self, usable: Collection[str]) -> list[Check]:
         """The checks that earlier partitions suggest for the newest one, of columns without a written rule."""
         severity = self.params.validation.derived
         if severity == "off":
             return []
-        return [check for name, kept in self._earlier.items() if name in usable for check in kept.checks(name, severity)]
+        return [
+            check for name, kept in self._earlier.items() if name in usable for check in kept.checks(name, severity)
+        ]
 
     def frame(self) -> pd.DataFrame:
         """One row a partition; only the newest has an age."""
@@ -102,7 +107,7 @@ class TableFacts:
         validation, data = self.params.validation, self.params.data
         least = validation.min_rows
         found = [Check.fact(None, "rows", f"at least {least} rows a partition", "error", least, None)]
-        found += [Check.of_type(column, _type_of(column), types) for column, types in column_types(data).items()]
+        found += [Check.of_type(column, _type_of(column), types) for column, types in column_types(self.params).items()]
         if data.id:
             rule = "no id of an earlier partition again"
             found.append(Check.fact(data.id, "ids of earlier partitions", rule, "error", None, 0))
@@ -123,8 +128,8 @@ class TableFacts:
         """How many ids of this partition an earlier one has."""
         from pandas.util import hash_pandas_object
 
-        ids = rows[self.params.data.id].dropna().astype("string")
-        hashes = hash_pandas_object(ids, index=False, categorize=False).to_numpy()
+        ids = category_text(rows[self.params.data.id]).dropna()
+        hashes = np.asarray(hash_pandas_object(ids, index=False, categorize=False), dtype=np.uint64)
         repeated = sum(int(np.isin(hashes, earlier).sum()) for earlier in self._id_hashes)
         self._id_hashes.append(hashes)
         return repeated
@@ -159,8 +164,8 @@ class _Earlier:
         if numeric and value_type(column) == "number":
             low, high = float(known.min()), float(known.max())
             self.low, self.high = (low, high) if self.low is None else (min(self.low, low), max(self.high, high))
-        elif not numeric:
-            self.categories |= set(known.unique().tolist())
+        elif not numeric and len(self.categories) <= DERIVED_CATEGORIES:
+            self.categories |= set(known.unique()[: DERIVED_CATEGORIES + 1].tolist())
 
     def checks(self, name: str, severity: Severity) -> list[Check]:
         found = [Check.present(name, min(1.0, self.missing + DERIVED_MISSING), severity)]
@@ -172,9 +177,15 @@ class _Earlier:
         return found
 
 
-def column_types(data: DataParams) -> dict[str, tuple[str, ...]]:
-    """Return the value types that each column of the table may have."""
-    types = dict.fromkeys(data.columns, ANY_TYPE) | dict.fromkeys(data.numeric, NUMERIC_TYPES)
+def column_types(params: Params) -> dict[str, tuple[str, ...]]:
+    """Return the value types that each column of the table may have; one with limits has to be comparable with them."""
+    data = params.data
+    types: dict[str, tuple[str, ...]] = dict.fromkeys(data.columns, ANY_TYPE)
+    types |= dict.fromkeys(data.numeric, NUMERIC_TYPES)
+    for name, rule in params.validation.columns.items():
+        limit = rule.max if rule.min is None else rule.min
+        if limit is not None:
+            types[name] = ("time",) if isinstance(limit, dt.date) else ("number", "boolean")
     if data.time:
         types[data.time] = ("time",)
     if data.task is Task.REGRESSION:
@@ -194,7 +205,7 @@ def value_type(column: pd.Series) -> str:
     if types.is_datetime64_any_dtype(column.dtype):
         return "time"
     if column.isna().all():
-        return "empty"
+        return EMPTY
     if types.is_bool_dtype(column.dtype):
         return "boolean"
     if types.is_numeric_dtype(column.dtype):

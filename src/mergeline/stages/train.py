@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,14 +87,14 @@ class _Parts:
 def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] = lambda step: None) -> Trained:
     """Fit the family of `params.train` on the rows of `table` that are not in the holdout.
 
-    Rows without a target are left out. Early stopping, calibration and the threshold are decided on the tuning rows, the
-    newest of the training rows, by a model that has not seen them; with `refit` that model is then fitted again on all
-    training rows, as long as the first fit was best. Raises `DataError` for unusable rows, `ConfigurationError` for settings that do not fit
-    them, and `VerificationError` where the exported model scores otherwise than the native one.
+    Rows without a target are left out. Early stopping, calibration and the threshold are decided on the tuning rows,
+    the newest of the training rows, by a model that has not seen them; with `refit` that model is then fitted again on
+    all training rows, as long as the first fit was best. Raises `DataError` for unusable rows, `ConfigurationError` for
+    settings that do not fit them, and `VerificationError` where the exported model scores unlike the native one.
     """
     rows = labelled(table, params.data)
-    names = classes(rows, params.data)
     training = split(rows, params.data).training
+    names = classes(rows.iloc[training], params.data)
     features = fit_features(rows.iloc[training], params.data, params.train.preprocessing)
     parts = _divide(rows, training, features, names, params)
     problem = Problem(params.data.task, max(1, len(names)), features)
@@ -108,7 +109,9 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
     model = export(fitted, calibration)
     scorer = Scorer(model, signature)
     difference = parity(fitted, calibration, scorer, problem, parts.matrix)
-    samples = _known_samples(parts.rows, scorer)
+    signature = replace(
+        signature, samples=_known_samples(parts.rows, scorer), model_sha256=hashlib.sha256(model).hexdigest()
+    )
     progress("weighing features")
     record = TrainingRecord(
         family=params.train.family,
@@ -125,26 +128,32 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
         parity_difference=difference,
         importance=permutation_importance(scorer, parts.matrix, parts.target, params.train.seed),
     )
-    signed = Signature(signature.task, signature.target, features, names, threshold, samples)
-    return Trained(model, signed, record, _reference(parts, scorer, params), fitted)
+    return Trained(model, signature, record, _reference(parts, scorer, params), fitted)
 
 
 def _divide(
-    rows: pd.DataFrame, training: NDArray[np.int64], features: tuple[Feature, ...], names: tuple[str, ...], params: Params
+    rows: pd.DataFrame,
+    training: NDArray[np.int64],
+    features: tuple[Feature, ...],
+    names: tuple[str, ...],
+    params: Params,
 ) -> _Parts:
     train = params.train
-    tuned = stops_early(train) or train.calibration != "none" or (train.threshold == "f1" and len(names) == 2)
+    searched = train.threshold == "f1" and params.data.task is Task.BINARY
+    tuned = stops_early(train) or train.calibration != "none" or searched
     chosen = rows.iloc[training].reset_index(drop=True)
     matrix, target = encode(chosen, features), encode_target(chosen, params.data, names)
     whole = Rows(matrix, target)
     fit, tuning = whole, None
     if tuned:
-        parts = tuning_split(chosen, np.arange(len(chosen)), train.tuning_share)
+        parts = tuning_split(np.arange(len(chosen)), train.tuning_share)
         fit = Rows(matrix[parts.training], target[parts.training])
         tuning = Rows(matrix[parts.holdout], target[parts.holdout])
     absent = sorted(set(range(len(names))) - set(fit.target.astype(int)))
     if absent:
-        raise DataError(f"data.target: no row to fit on has the class {names[absent[0]]!r}; {len(fit.target)} rows left")
+        raise DataError(
+            f"data.target: no row to fit on has the class {names[absent[0]]!r}; {len(fit.target)} rows left"
+        )
     return _Parts(chosen, fit, tuning)
 
 
@@ -155,11 +164,13 @@ def _decide(fitted: Fitted, tuning: Rows | None, params: Params) -> tuple[Calibr
     wanted = params.train.threshold
     if tuning is None:
         return None, wanted if isinstance(wanted, float) else None
+    for setting, used in (("calibration", params.train.calibration != "none"), ("threshold", wanted == "f1")):
+        if used and len(np.unique(tuning.target)) < 2:
+            found = f"the {len(tuning.target)} tuning rows are all of one class"
+            raise DataError(f"train.{setting}: {found}; choose another train.tuning_share or train.{setting}")
     scores = fitted.predict(tuning.matrix)
     calibration = None
     if params.train.calibration == "sigmoid":
-        if len(np.unique(tuning.target)) < 2:
-            raise DataError(f"train.calibration: the {len(tuning.target)} tuning rows are all of one class")
         calibration = fit_calibration(scores, tuning.target)
         scores = calibration.apply(scores)
     return calibration, best_f1_threshold(scores[:, 1], tuning.target) if wanted == "f1" else float(wanted)
@@ -168,14 +179,18 @@ def _decide(fitted: Fitted, tuning: Rows | None, params: Params) -> tuple[Calibr
 def best_f1_threshold(scores: NDArray[np.float64], target: NDArray[np.float64]) -> float:
     """Return the threshold with the highest F1 (van Rijsbergen, 1979) on scores (rows,) and 0/1 targets (rows,).
 
+    It lies halfway between two scores (below the lowest: halfway to 0), where no rounding of a score crosses it.
+
     >>> best_f1_threshold(np.array([0.1, 0.4, 0.6, 0.8]), np.array([0.0, 1.0, 0.0, 1.0]))
-    0.4
+    0.25
     """
     order = np.argsort(-scores, kind="stable")
     found = np.cumsum(target[order])
     f1 = 2 * found / (np.arange(1, len(order) + 1) + max(1.0, float(target.sum())))
-    ends = np.append(scores[order][1:] != scores[order][:-1], True)  # a threshold cannot part equal scores
-    return float(scores[order][int(np.argmax(np.where(ends, f1, -1)))])
+    above, below = scores[order], np.append(scores[order][1:], 0.0)
+    parted = above != below  # a threshold cannot part equal scores
+    best = int(np.argmax(np.where(parted, f1, -1)))
+    return float((above[best] + below[best]) / 2)
 
 
 def _known_samples(rows: pd.DataFrame, scorer: Scorer) -> tuple[KnownSample, ...]:
@@ -184,7 +199,7 @@ def _known_samples(rows: pd.DataFrame, scorer: Scorer) -> tuple[KnownSample, ...
     chosen = rows.iloc[positions]
     scores = scorer.score(chosen)
     names = [feature.name for feature in scorer.signature.features]
-    samples = [{name: _plain(value) for name, value in row.items()} for row in chosen[names].to_dict("records")]
+    samples = [dict(zip(names, map(_plain, row), strict=True)) for row in chosen[names].itertuples(index=False)]
     return tuple(KnownSample(row, tuple(map(float, score))) for row, score in zip(samples, scores, strict=True))
 
 
@@ -196,7 +211,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, pd.Timestamp):
         return value.isoformat()
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _time(rows: pd.DataFrame, params: Params, *, first: bool) -> str | None:
@@ -211,4 +227,4 @@ def _reference(parts: _Parts, scorer: Scorer, params: Params) -> pd.DataFrame:
     scores = scorer.score_matrix(parts.matrix[chosen])
     likeliest = scores[:, 1] if params.data.task is Task.BINARY else scores.max(axis=1)
     rows = parts.rows.iloc[chosen][list(params.data.features)].reset_index(drop=True)
-    return rows.assign(**{"score": likeliest})
+    return rows.assign(score=likeliest)

@@ -18,7 +18,7 @@ from mergeline.stages.facts import TableFacts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mergeline.params import Params, Severity
+    from mergeline.params import ColumnRule, Params, Severity
 
 SHOWN_FAILURES = 3
 
@@ -109,8 +109,8 @@ def validate(
 ) -> Validation:
     """Check each partition, in the mapping's order (oldest first), and the table that they make.
 
-    `partitions` maps names to functions that load the rows. Where `validate.columns` says nothing of a feature, the newest
-    partition is held against the earlier ones. Bad data raise nothing here: see `Validation.raise_if_blocked`.
+    `partitions` maps names to functions that load the rows. Where `validate.columns` says nothing of a feature, the
+    newest partition is held against the earlier ones. Bad data raise nothing here: see `Validation.raise_if_blocked`.
     """
     inspector = Inspector(params.validation.examples, params.data.id)
     facts = TableFacts(params)
@@ -118,31 +118,47 @@ def validate(
     newest = list(partitions)[-1]
     for name, load in partitions.items():
         progress(name)
-        rows = load()
-        usable = facts.add(name, rows)
-        checks = row_checks(params, usable) + (facts.derived_checks(usable) if name == newest else [])
-        found += inspector.rows(name, rows, checks, keep_page=name == newest)
-        facts.remember(rows, usable)
+        found += _check_partition(name, load(), params, facts, inspector, newest=name == newest)
     found += inspector.facts(facts.frame(), facts.checks())
     return Validation(facts.rows, _outcomes(found), _quality(facts, inspector, params), inspector.pages)
 
 
-def row_checks(params: Params, usable: Sequence[str]) -> list[Check]:
-    """Return the checks of a partition's rows, on the columns that are there and of a right type."""
+def _check_partition(
+    name: str, rows: pd.DataFrame, params: Params, facts: TableFacts, inspector: Inspector, *, newest: bool
+) -> list[tuple[Check, Finding | None]]:
+    """Check the rows and note their facts. A function of its own: the rows are gone before the next are read."""
+    usable = facts.add(name, rows)
+    checks = row_checks(params, usable) + (facts.derived_checks(usable) if newest else [])
+    found = inspector.rows(name, rows, checks, keep_page=newest)
+    facts.remember(rows, usable)
+    return found
+
+
+def row_checks(params: Params, usable: Mapping[str, str]) -> list[Check]:
+    """Return the checks of a partition's rows, on the columns (with their types) that are there and of a right type."""
     data, checks = params.data, []
-    if data.id in usable:
+    if data.id is not None and data.id in usable:
         checks += [Check.unique(data.id), Check.present(data.id, 0, "error")]
-    for name in usable:
+    for name, kind in usable.items():
         rule = params.validation.columns.get(name)
-        severity: Severity = rule.severity if rule else "error"
-        if rule and rule.missing is not None:
-            checks.append(Check.present(name, rule.missing, severity))
-        if rule and rule.values is not None:
-            checks.append(Check.within(name, rule.values, severity))
-        if rule and (rule.min is not None or rule.max is not None):
-            checks.append(Check.between(name, rule.min, rule.max, severity))
-        elif name in data.numeric or (name == data.target and data.task is Task.REGRESSION):
+        if rule:
+            checks += _written_checks(name, rule)
+        learnt = name in data.numeric or (name == data.target and data.task is Task.REGRESSION)
+        bounded = rule and rule.severity == "error" and None not in (rule.min, rule.max)
+        if learnt and kind == "number" and not bounded:
             checks.append(Check.finite(name))
+    return checks
+
+
+def _written_checks(name: str, rule: ColumnRule) -> list[Check]:
+    """What `validate.columns` says of one column."""
+    checks = []
+    if rule.missing is not None:
+        checks.append(Check.present(name, rule.missing, rule.severity))
+    if rule.values is not None:
+        checks.append(Check.within(name, rule.values, rule.severity))
+    if rule.min is not None or rule.max is not None:
+        checks.append(Check.between(name, rule.min, rule.max, rule.severity))
     return checks
 
 

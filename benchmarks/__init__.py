@@ -1,0 +1,1 @@
+"""Programs that measure this template beside its peers; see README.md."""

@@ -1,0 +1,19 @@
+"""One measured part of this benchmark, before the machine's facts are added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from benchmarks.findings import Goal, Table
+from benchmarks.measurement import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tables, goals and the single runs behind them."""
+
+    title: str
+    tables: tuple[Table, ...]
+    goals: tuple[Goal, ...] = ()
+    notes: tuple[str, ...] = ()
+    usages: dict[str, list[Usage]] = field(default_factory=dict)
