@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
 from repositories import Repository, commit, make_repository
+from tables import orders, params
+
+if TYPE_CHECKING:
+    from mergeline.stages.train import Trained
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads on a small model wait for one another
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,3 +41,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Repository:
 def repository(ran: Repository, tmp_path: Path) -> Repository:
     """A copy of `ran` for one test."""
     return ran.copy_to(tmp_path / "repository")
+
+
+@pytest.fixture(scope="session")
+def candidate() -> Trained:
+    """A boosted model of `bought`, made once; it is frozen, so that no test can change it for another."""
+    from mergeline.stages.train import train
+
+    return train(orders(), params())

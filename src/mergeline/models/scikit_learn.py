@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mergeline.errors import DataError
 from mergeline.models.family import Fitted, Fitting, Problem, stops_early
 from mergeline.schema import Feature, Kind, Task
 
@@ -61,13 +64,16 @@ def fit(fitting: Fitting) -> Fitted:
     problem, params, training = fitting.problem, fitting.params, fitting.training
     target, scaled = training.target, _standardized(problem, training.target, training.target)
     trees_take_all = params.family == "hist_gradient_boosting" and params.preprocessing.select is None
-    steps = [("preprocess", _columns(problem, params, raw=trees_take_all))]
+    steps = [("preprocess", _columns(problem, training.matrix, params, raw=trees_take_all))]
     if params.preprocessing.select is not None:
         steps.append(("select", _selection(problem, params.preprocessing.select)))
     preparation = Pipeline(steps)
     fitting.progress("encoding")
     # fit_transform, not fit and transform: the cross-fitted encoding keeps a row's own target out of its value
-    prepared = preparation.fit_transform(training.matrix, scaled)
+    with warnings.catch_warnings():
+        if params.preprocessing.select is not None:
+            warnings.simplefilter("ignore")  # a code that no row has is a constant column: never selected, no news
+        prepared = preparation.fit_transform(training.matrix, scaled)
     model = _estimator(problem, params, fitting.rounds)
     held: dict[str, Any] = {}
     if getattr(model, "early_stopping", False) and fitting.tuning is not None:
@@ -81,6 +87,8 @@ def fit(fitting: Fitting) -> Fitted:
     if held:
         # the rounds after the best one: scikit-learn keeps them, and has no public way to drop them
         del estimator._predictors[int(np.argmax(estimator.validation_score_[1:])) + 1 :]  # noqa: SLF001
+    if params.family == "hist_gradient_boosting":
+        _round_thresholds(estimator)
     if params.family == "random_forest":
         estimator.n_jobs = 1  # threads would add the trees' votes in any order, and so to another last digit
     return FittedPipeline(Pipeline([*preparation.steps, ("model", model)]), problem.task, _rounds(estimator))
@@ -91,6 +99,17 @@ def _standardized(problem: Problem, target: NDArray[np.float64], training: NDArr
     if problem.task is not Task.REGRESSION:
         return target
     return (target - np.mean(training)) / (np.std(training) or 1.0)
+
+
+def _round_thresholds(boosting: Any) -> None:
+    """Round every threshold down to float32, so that of float32 rows each stays on its side.
+
+    The graph has no wider type, and the converter takes the nearest: from between two neighbours that may be the upper.
+    """
+    for tree in chain.from_iterable(boosting._predictors):  # noqa: SLF001  there is no public way to the trees
+        exact = tree.nodes["num_threshold"]
+        nearest = exact.astype(np.float32)
+        tree.nodes["num_threshold"] = np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
 def _converted(pipeline: Any, width: int, options: dict[str, Any]) -> onnx.ModelProto:
@@ -116,14 +135,20 @@ def _append_unit(model: onnx.ModelProto, mean: float, scale: float) -> None:
     graph.output.append(helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None, 1]))
 
 
-def _columns(problem: Problem, params: TrainParams, *, raw: bool) -> Any:
-    """The preparation of each group of columns; `raw` leaves numbers and narrow categories as they are."""
+def _columns(problem: Problem, matrix: NDArray[np.float32], params: TrainParams, *, raw: bool) -> Any:
+    """The preparation of each group of columns; `raw` leaves numbers and narrow categories as they are.
+
+    A column without a value in `matrix` is left out: boosting does not take it, and nothing can be learnt of it.
+    """
     from skl2onnx.sklapi import CastTransformer
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
 
     settings = params.preprocessing
     numbers, narrow, wide = _groups(problem.features, settings.wide_from)
+    numbers = [position for position in numbers if not np.isnan(matrix[:, position]).all()]
+    if not numbers + narrow + wide:
+        raise DataError("train: expected a feature with a value in the rows to fit on, found none")
     if problem.task is Task.MULTICLASS:
         narrow, wide = sorted(narrow + wide), []
     trees = params.family != "logistic_regression"
@@ -135,8 +160,8 @@ def _columns(problem: Problem, params: TrainParams, *, raw: bool) -> Any:
     if wide:
         encoder = _target_encoder(problem, [problem.features[i] for i in wide], params.seed)
         # float32 before the fit: the graph has no wider type, and a split must fall on the same side in both
-        chain = [encoder, _scaler(), CastTransformer()] if scaled else [encoder, CastTransformer()]
-        groups.append(("wide", make_pipeline(*chain), wide))
+        steps = [encoder, _scaler(), CastTransformer()] if scaled else [encoder, CastTransformer()]
+        groups.append(("wide", make_pipeline(*steps), wide))
     return ColumnTransformer([group for group in groups if group[2]])
 
 
@@ -153,7 +178,7 @@ def _imputed(settings: Preprocessing, *, scaled: bool) -> Any:
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
 
-    imputer = SimpleImputer(strategy=settings.imputation, keep_empty_features=True)
+    imputer = SimpleImputer(strategy=settings.imputation)
     return make_pipeline(imputer, *([_scaler()] if scaled else []), CastTransformer())
 
 

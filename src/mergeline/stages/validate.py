@@ -6,6 +6,7 @@ of facts with a row a partition (types, row counts, order, overlap, age). One pa
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ def validate(
     for name, load in partitions.items():
         progress(name)
         found += _check_partition(name, load(), params, facts, inspector, newest=name == newest)
+        gc.collect()  # Great Expectations ties the rows into circles: several partitions would be in memory
     found += inspector.facts(facts.frame(), facts.checks())
     return Validation(facts.rows, _outcomes(found), _quality(facts, inspector, params), inspector.pages)
 

@@ -1,0 +1,296 @@
+"""params.yaml: what is written is what is read, and what cannot be meant is refused by its dotted key."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tables import raw_params
+
+from mergeline.errors import ConfigurationError
+from mergeline.params import TorchMlp, load, parse
+from mergeline.schema import Task
+
+MINIMAL = """\
+data:
+  task: binary
+  target: bought
+  time: placed
+  numeric: [amount, visits]
+  categorical: [shop]
+  holdout: {days: 5}
+"""
+
+# A file, the whole line that it is answered with (its name aside), and what is wrong with it.
+BAD_FILES = [
+    pytest.param("", ": expected a mapping of sections, found nothing", id="an empty file"),
+    pytest.param("- a\n", ": expected a mapping of sections, found ['a']", id="a list"),
+    pytest.param("just words\n", ": expected a mapping of sections, found 'just words'", id="a text"),
+    pytest.param(
+        "data: [1\ntrain: 2\n", ":2:6: not valid YAML: expected ',' or ']', but got ':'", id="YAML that does not close"
+    ),
+    pytest.param(
+        "data:\n\ttask: binary\n",
+        ":2:1: not valid YAML: found character '\\t' that cannot start any token",
+        id="a tab as indentation",
+    ),
+    pytest.param(
+        "data: 1\ndata: 2\n",
+        ':2:1: not valid YAML: found duplicate key "data" with value "2" (original value: "1")',
+        id="a key twice",
+    ),
+    pytest.param("train: {}\n", ": data: missing", id="a section that has to be there"),
+    pytest.param(MINIMAL + "trian: {}\n", ": trian: unknown key; did you mean 'train'?", id="a misspelt section"),
+    pytest.param(
+        MINIMAL + "train: {sede: 1}\n", ": train.sede: unknown key; did you mean 'seed'?", id="a misspelt setting"
+    ),
+    pytest.param(
+        MINIMAL + "train: {torch_mlp: {layers: [3]}}\n", ": train.torch_mlp.layers: unknown key", id="an invented one"
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {shop: {mising: 0}}}\n",
+        ": validate.columns.shop.mising: unknown key; did you mean 'missing'?",
+        id="a misspelt rule of a column",
+    ),
+    pytest.param(
+        MINIMAL + "sources: {base: {fles: a.csv}}\n",
+        ": sources.base.fles: unknown key; did you mean 'files'?",
+        id="a misspelt setting of a source",
+    ),
+    pytest.param(
+        MINIMAL + "train: {seed: '1'}\n", ": train.seed: expected a valid integer, found '1'", id="text for a number"
+    ),
+    pytest.param(
+        MINIMAL + "train: {seed: -1}\n",
+        ": train.seed: expected a number greater than or equal to 0, found -1",
+        id="a number out of range",
+    ),
+    pytest.param(
+        MINIMAL + "train: {refit: 1}\n", ": train.refit: expected a valid boolean, found 1", id="a number for a switch"
+    ),
+    pytest.param(
+        MINIMAL + "train: {torch_mlp: {hidden: 8}}\n",
+        ": train.torch_mlp.hidden: expected a list, found 8",
+        id="a number for a list",
+    ),
+    pytest.param(
+        MINIMAL + "evaluate: 3\n", ": evaluate: expected a mapping, found 3", id="a number for a section"
+    ),
+    pytest.param(MINIMAL + "1: 2\n", ": 1: expected a key that is text", id="a number for a key"),
+    pytest.param(
+        MINIMAL + "train: {family: xgboost}\n",
+        ": train.family: expected 'hist_gradient_boosting', 'random_forest', 'logistic_regression' or 'torch_mlp',"
+        " found 'xgboost'",
+        id="a family that is not there",
+    ),
+    pytest.param(
+        MINIMAL + "train: {threshold: f2}\n",
+        ": train.threshold: expected f1 or a number between 0 and 1, found 'f2'",
+        id="an unknown rule for the threshold",
+    ),
+    pytest.param(
+        MINIMAL + "train: {threshold: 1.0}\n",
+        ": train.threshold: expected f1 or a number between 0 and 1, found 1.0",
+        id="a threshold that nothing passes",
+    ),
+    pytest.param(
+        MINIMAL + "train: {logistic_regression: {c: .inf}}\n",
+        ": train.logistic_regression.c: expected a finite number, found inf",
+        id="infinity",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {amount: {missing: .nan}}}\n",
+        ": validate.columns.amount.missing: expected a finite number, found nan",
+        id="NaN for a share",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {amount: {min: .nan}}}\n",
+        ": validate.columns.amount.min: expected a finite number, found nan",
+        id="NaN for a limit, which nothing would break",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {amount: {min: 5, max: 1}}}\n",
+        ": validate.columns.amount: expected min not above max, found 5 and 1",
+        id="limits that nothing keeps",
+    ),
+    pytest.param(
+        MINIMAL + 'validate: {columns: {placed: {min: 5, max: "2024-01-01"}}}\n',
+        ": validate.columns.placed: expected min and max to be two numbers or two dates, found 5 and 2024-01-01",
+        id="a number and a date",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {placed: {min: 5}}}\n",
+        ": validate.columns.placed: expected dates as limits of data.time, found numbers",
+        id="a number as the limit of time",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {shop: {values: [a, [b]]}}}\n",
+        ": validate.columns.shop.values.1: expected a number, a text, true or false, found ['b']",
+        id="a list among values",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {shoop: {missing: 0}}}\n",
+        ": validate.columns: 'shoop' is no column of data; did you mean 'shop'?",
+        id="a rule for a column that is not there",
+    ),
+    pytest.param(
+        MINIMAL + "evaluate: {slices: [region]}\n",
+        ": evaluate.slices: 'region' is no column of data",
+        id="slices of a column that is not there",
+    ),
+    pytest.param(
+        MINIMAL.replace("binary", "multiclass") + "train: {calibration: sigmoid}\n",
+        ": train.calibration: expected none for this task, sigmoid is for a binary one",
+        id="calibration of many classes",
+    ),
+    pytest.param(
+        MINIMAL + "  as_of: 2024-02-01\n",
+        ": data.as_of: expected a date in quotes (DVC takes no bare one), found 2024-02-01",
+        id="a bare date",
+    ),
+    pytest.param(
+        MINIMAL + "  as_of: soon\n", ": data.as_of: expected a date such as \"2013-07-01\", found 'soon'", id="no date"
+    ),
+    pytest.param(
+        MINIMAL.replace("shop", "bought"),
+        ": data: expected the target not to be a feature, found 'bought' among them",
+        id="the target among the features",
+    ),
+    pytest.param(
+        MINIMAL + "  id: shop\n",
+        ": data: expected the id not to be a feature, found 'shop' among them",
+        id="the id among the features",
+    ),
+    pytest.param(
+        MINIMAL + "  id: bought\n",
+        ": data: expected the target not to be the id or the time, found 'bought'",
+        id="one column as target and as id",
+    ),
+    pytest.param(
+        MINIMAL.replace("visits", "amount"), ": data: expected each feature once, found amount again", id="a double"
+    ),
+    pytest.param(
+        MINIMAL.replace("visits", "score"),
+        ": data: expected no feature called 'score', which is the model's own column; rename it",
+        id="a feature with the name of the answer",
+    ),
+    pytest.param(
+        MINIMAL.replace("[amount, visits]", "[]").replace("[shop]", "[]"),
+        ": data: expected at least one column under numeric or categorical",
+        id="no feature",
+    ),
+    pytest.param(
+        MINIMAL.replace("days: 5", "days: 5, share: 0.2"),
+        ": data.holdout: expected exactly one of days and share",
+        id="both sizes of the holdout",
+    ),
+    pytest.param(
+        MINIMAL.replace("{days: 5}", "{}"),
+        ": data.holdout: expected exactly one of days and share",
+        id="no size of the holdout",
+    ),
+    pytest.param(
+        MINIMAL.replace("  time: placed\n", ""),
+        ": data: holdout.days needs data.time; name a time column or use holdout.share",
+        id="days without a time",
+    ),
+    pytest.param(
+        MINIMAL.replace("task: binary", "task: binry") + "train: {seed: x, sede: 1}\nevaluation: {}\n",
+        ": data.task: expected 'binary', 'multiclass' or 'regression', found 'binry';"
+        " train.seed: expected a valid integer, found 'x'; train.sede: unknown key; did you mean 'seed'?;"
+        " evaluation: unknown key; did you mean 'evaluate'?",
+        id="four problems at once",
+    ),
+    pytest.param(
+        MINIMAL.replace("shop", "bought") + "  id: amount\n",
+        ": data: expected the target not to be a feature, found 'bought' among them;"
+        " expected the id not to be a feature, found 'amount' among them",
+        id="two problems of one section",
+    ),
+    pytest.param(
+        MINIMAL + "validate: {columns: {a: {}}}\nevaluate: {slices: [b]}\n",
+        ": validate.columns: 'a' is no column of data; evaluate.slices: 'b' is no column of data",
+        id="two problems between sections",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_a_bad_file_is_one_line_with_each_problem_and_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}{message}"
+    assert caught.value.exit_code == 2
+
+
+def test_the_file_that_the_bad_ones_start_from_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(MINIMAL)
+    loaded = load(path)
+    assert loaded.data.task is Task.BINARY
+    assert loaded.data.features == ("amount", "visits", "shop")
+    assert loaded.data.columns == ("placed", "amount", "visits", "shop", "bought")
+
+
+def test_what_is_left_out_has_a_default_and_a_family_keeps_its_settings_when_another_is_chosen() -> None:
+    loaded = parse(raw_params(train={"family": "torch_mlp", "random_forest": {"trees": 7}}))
+    assert isinstance(loaded.train.settings, TorchMlp)
+    assert loaded.train.random_forest.trees == 7
+    assert loaded.train.preprocessing.max_categories == 1000
+    assert loaded.validation.derived == "warn"
+    assert loaded.sources is None
+
+
+def test_settings_cannot_be_changed_after_they_were_checked() -> None:
+    loaded = parse(raw_params())
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.train.seed = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, "yes"])
+def test_a_value_keeps_the_type_that_it_was_written_in(value: Any) -> None:
+    loaded = parse(raw_params(data={"positive": value}))
+    assert loaded.data.positive == value
+    assert type(loaded.data.positive) is type(value)
+
+
+def test_a_date_in_quotes_is_a_day_and_a_limit() -> None:
+    loaded = parse(
+        raw_params(data={"as_of": "2024-02-01"}, validate={"columns": {"placed": {"min": "2023-12-31"}}})
+    )
+    assert loaded.data.as_of == dt.date(2024, 2, 1)
+    assert loaded.validation.columns["placed"].min == dt.date(2023, 12, 31)
+
+
+def test_words_that_yaml_1_1_takes_for_switches_stay_words_as_dvc_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(MINIMAL + "validate: {columns: {shop: {values: [NO, on, yes, 010]}}}\n")
+    assert load(path).validation.columns["shop"].values == ("NO", "on", "yes", 10)
+
+
+def test_a_file_that_is_not_there_says_what_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"params\.yaml: no such file; `mergeline init TABLE --target COLUMN`"):
+        load(tmp_path / "params.yaml")
+
+
+def test_a_folder_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="expected a readable file, found Is a directory"):
+        load(tmp_path)
+    path = tmp_path / "params.yaml"
+    path.write_bytes(MINIMAL.encode() + b"\xff")
+    with pytest.raises(ConfigurationError, match="expected UTF-8 text, found byte 0xff"):
+        load(path)
+    path.write_bytes(MINIMAL.encode() + b"\x00")
+    with pytest.raises(ConfigurationError, match="not valid YAML: unacceptable character") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_long_value_is_shown_in_short() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(raw_params(data={"target": ["x" * 500] * 500}))
+    assert len(str(caught.value)) < 300
