@@ -127,9 +127,7 @@ def test_a_number_that_float32_cannot_hold_is_refused_with_its_row(value: float)
         pytest.param(
             AMOUNT, [pd.Timestamp(0)], "amount: expected number values, found datetime such as ", id="time for a number"
         ),
-        pytest.param(
-            SINCE, [3], "since: expected datetime values, found number such as 3", id="a number for a time"
-        ),
+        pytest.param(SINCE, [3], "since: expected datetime values, found number such as 3", id="a number for a time"),
     ],
 )
 def test_a_column_of_another_kind_than_in_training_is_refused(feature: Feature, values: Any, message: str) -> None:

@@ -30,13 +30,13 @@ EARLY = {
             "min_leaf_rows": 5,
         }
     },
-    "torch_mlp": {
-        "torch_mlp": {"epochs": 30, "patience": 3, "hidden": [16], "batch_rows": 64, "learning_rate": 0.05}
-    },
+    "torch_mlp": {"torch_mlp": {"epochs": 30, "patience": 3, "hidden": [16], "batch_rows": 64, "learning_rate": 0.05}},
 }
 
 
-def fitting(family: str, task: str = "binary", *, tuning: bool = False, rounds: int | None = None, **train: Any) -> Fitting:
+def fitting(
+    family: str, task: str = "binary", *, tuning: bool = False, rounds: int | None = None, **train: Any
+) -> Fitting:
     """The first 300 rows to fit on, the rest to end it early."""
     settings = params(task, train={"family": family, **train})
     features = fit_features(TABLE, settings.data, settings.train.preprocessing)
@@ -68,7 +68,9 @@ def served(model: Fitted, task: str) -> Scorer:
 @ALL
 @TASKS
 def test_a_family_learns_better_than_the_best_constant_and_is_served_as_it_learnt(family: str, task: str) -> None:
-    given = fitting(family, task, **({"torch_mlp": {"epochs": 30, "learning_rate": 0.03}} if family == "torch_mlp" else {}))
+    given = fitting(
+        family, task, **({"torch_mlp": {"epochs": 30, "learning_rate": 0.03}} if family == "torch_mlp" else {})
+    )
     model = fitter(family)(given)
     target = given.training.target
     constant = np.std(target) if task == "regression" else 1 - np.bincount(target.astype(int)).max() / len(target)

@@ -75,9 +75,7 @@ BAD_FILES = [
         ": train.torch_mlp.hidden: expected a list, found 8",
         id="a number for a list",
     ),
-    pytest.param(
-        MINIMAL + "evaluate: 3\n", ": evaluate: expected a mapping, found 3", id="a number for a section"
-    ),
+    pytest.param(MINIMAL + "evaluate: 3\n", ": evaluate: expected a mapping, found 3", id="a number for a section"),
     pytest.param(MINIMAL + "1: 2\n", ": 1: expected a key that is text", id="a number for a key"),
     pytest.param(
         MINIMAL + "train: {family: xgboost}\n",
@@ -259,9 +257,7 @@ def test_a_value_keeps_the_type_that_it_was_written_in(value: Any) -> None:
 
 
 def test_a_date_in_quotes_is_a_day_and_a_limit() -> None:
-    loaded = parse(
-        raw_params(data={"as_of": "2024-02-01"}, validate={"columns": {"placed": {"min": "2023-12-31"}}})
-    )
+    loaded = parse(raw_params(data={"as_of": "2024-02-01"}, validate={"columns": {"placed": {"min": "2023-12-31"}}}))
     assert loaded.data.as_of == dt.date(2024, 2, 1)
     assert loaded.validation.columns["placed"].min == dt.date(2023, 12, 31)
 

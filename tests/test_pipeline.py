@@ -124,6 +124,12 @@ def january_again(repository: Repository) -> None:
     repository.rewrite("2013-04", rows)
 
 
+def target_in_other_words(repository: Repository) -> None:
+    repository.rewrite(
+        MONTHS[-1], flights(MONTHS[-1]).assign(late=lambda rows: rows.late.map({True: "yes", False: "no"}))
+    )
+
+
 def no_newer_month(repository: Repository) -> None:
     repository.change_params({"data.as_of": "2013-09-01"})
 
@@ -163,9 +169,19 @@ PLANTED = [
         first_rows_set("flight_id", "same", 3), ["'flight_id'", "no value twice", "3 of 1923"], id="duplicate ids"
     ),
     pytest.param(
-        ids_of_january, ["'flight_id'", "no id of an earlier partition", "5"], id="ids of an earlier partition"
+        ids_of_january,
+        ["'flight_id'", "no id of an earlier partition", "5 of 1923", "20130101-"],
+        id="ids of an earlier partition",
     ),
     pytest.param(empty_partition, ["at least 1000 rows a partition", "2013-03"], id="empty partition"),
+    pytest.param(
+        target_in_other_words, ["'late'", "a column of boolean", "'text'", "2013-03"], id="target in other words"
+    ),
+    pytest.param(
+        first_rows_set("scheduled_departure", pd.NaT, 1),
+        ["'scheduled_departure'", "no missing value", "1 of 1923", "20130301-"],
+        id="missing time",
+    ),
     pytest.param(reversed_rows, ["'scheduled_departure'", "rows in the order of time", "2013-03"], id="time order"),
     pytest.param(
         january_again, ["'scheduled_departure'", "no row from before", "2013-04"], id="overlap with earlier rows"
@@ -244,6 +260,10 @@ def no_params(repository: Repository) -> None:
     (repository.root / "params.yaml").unlink()
 
 
+def other_holdout(repository: Repository) -> None:
+    repository.change_params({"data.holdout.days": 10})
+
+
 def no_model(repository: Repository) -> None:
     shutil.rmtree(repository.root / "models/candidate")
 
@@ -286,6 +306,9 @@ BAD_INPUT = [
     pytest.param("repro", bad_yaml, 2, "params.yaml:2:1: not valid YAML", id="invalid YAML"),
     pytest.param("repro", unknown_key, 2, "train.famly: unknown key; did you mean 'family'?", id="unknown key"),
     pytest.param("repro", no_params, 2, "no such file; `mergeline init", id="no params.yaml"),
+    pytest.param("evaluate", other_holdout, 2, "the candidate was trained with another one", id="another holdout"),
+    pytest.param("repro", no_partition, 3, "`mergeline pull` puts the data in place", id="no data"),
+    pytest.param("status", no_params, 2, "no such file; `mergeline init", id="no params.yaml, status"),
     pytest.param("evaluate", no_model, 6, "no such file; `mergeline repro` trains a model", id="no model"),
     pytest.param("frobnicate", lambda repository: None, 2, "invalid choice: 'frobnicate'", id="unknown command"),
 ]

@@ -29,7 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     os.environ.update(NO_TELEMETRY)
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO, force=True)
-    for chatty in ("great_expectations", "great_expectations.data_context", "mlflow", "alembic", "botocore", "optuna"):
+    for chatty in (
+        "great_expectations",
+        "great_expectations.data_context",
+        "mlflow",
+        "alembic",
+        "onnxscript",
+        "onnx_ir",
+        "torch.onnx",
+        "botocore",
+        "optuna",
+    ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         text = parsed.run(parsed)

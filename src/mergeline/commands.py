@@ -98,10 +98,14 @@ def evaluate(root: Path) -> None:
 
     settings = load_params(root)
     scorer = Scorer.load(root / CANDIDATE)
+    training = files.read_json(root / TRAINING, "mergeline train")
+    if training["holdout"] != settings.data.holdout.model_dump():
+        raise ConfigurationError(
+            "data.holdout: the candidate was trained with another one; `mergeline repro` trains anew"
+        )
     columns = (*settings.data.columns, *settings.evaluate.slices)
     with steps("evaluate", sys.stderr) as show:
         measured = measure(table.read_table(root / DATA, tuple(dict.fromkeys(columns))), scorer, settings, show)
-    training = files.read_json(root / TRAINING, "mergeline train")
     validation = files.read_json(root / VALIDATION, "mergeline validate")
     with files.replaced_folder(root / REPORTS / "evaluate", root / LOCAL_STATE) as folder:
         _write_tables(measured, folder)
@@ -118,6 +122,7 @@ def repro(root: Path, *, force: bool, pull: bool, environment: Mapping[str, str]
     from mergeline.report.summary import summary
 
     load_params(root)
+    table.partitions(root / DATA)
     recover(root)
     ran = pipeline.reproduce(root, force=force, pull=pull)
     try:
@@ -138,6 +143,7 @@ def track(root: Path, environment: Mapping[str, str]) -> int:
 
 def status(root: Path) -> dict[str, Any]:
     """Return the stages that are out of date, and the metrics and parameters that differ from the last commit."""
+    load_params(root)
     return asdict(pipeline.freshness(root))
 
 

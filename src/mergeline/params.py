@@ -233,7 +233,7 @@ class Preprocessing(Section):
     wide_from: Annotated[int, Field(ge=1)] = 20
     max_categories: Annotated[int, Field(ge=1)] = 1000
     min_category_rows: Annotated[int, Field(ge=1)] = 1
-    select: Annotated[int, Field(ge=1)] | None = None
+    select: Annotated[int, Field(ge=2)] | None = None
 
 
 class TrainParams(Section):

@@ -56,7 +56,7 @@ def reproduce(root: Path, targets: Sequence[str] = (), *, force: bool = False, p
             raise _stage_error(err) from err
         except DvcException as err:
             raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
-    return tuple(stage.addressing for stage in stages)
+    return tuple(stage.addressing for stage in stages if not stage.is_data_source)
 
 
 def freshness(root: Path) -> Freshness:
@@ -101,7 +101,8 @@ def put_data_in_place(root: Path) -> str:
             )
         sample = _sample(root)
         # with a sample to fall back on, DVC's warnings of a remote that is empty yet would only frighten
-        logging.getLogger("dvc").setLevel(logging.ERROR if sample else logging.INFO)
+        for name in ("dvc", "dvc_data"):
+            logging.getLogger(name).setLevel(logging.ERROR if sample else logging.INFO)
         try:
             repo.pull(targets=[str(root / DATA_FILE)])
             return "remote"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -91,16 +92,20 @@ def upload(root: Path, environment: Mapping[str, str]) -> int:
 
     uri = environment.get("MLFLOW_TRACKING_URI") or local_database(root)
     name = environment.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_NAME
-    try:
-        mlflow.set_tracking_uri(uri)
-        _use_experiment(name, root, local=uri == local_database(root))
-        for folder in waiting:
+    failures = []
+    mlflow.set_tracking_uri(uri)
+    for folder in waiting:
+        try:
+            _use_experiment(name, root, local=uri == local_database(root))
             _log(folder, name)
             shutil.rmtree(folder)
-    except (MlflowException, SQLAlchemyError, OSError) as err:
-        reason = " ".join(str(err).split())
-        said = without_credentials(f"mlflow: {uri} does not take the run ({reason}", uri)[:300]
-        raise ServiceError(f"{said}); `mergeline track` tries again") from None  # the cause repeats the address
+        except (MlflowException, SQLAlchemyError, OSError) as err:  # this one stays; the others have their turn
+            failures.append(" ".join(str(err).split()))
+            if _is_down(err):
+                break
+    if failures:
+        said = without_credentials(f"mlflow: {uri} does not take the run ({failures[0]}", uri)[:300]
+        raise ServiceError(f"{said}); `mergeline track` tries again")
     return len(waiting)
 
 
@@ -112,6 +117,20 @@ def without_credentials(text: str, uri: str) -> str:
     """
     user, at, _ = urlsplit(uri).netloc.rpartition("@")
     return text.replace(user + at, "") if user else text
+
+
+def _is_down(err: Exception) -> bool:
+    """Whether no other candidate would fare better: nobody answered."""
+    return not getattr(err, "error_code", None) or "Max retries exceeded" in str(err)
+
+
+def metric_name(name: str) -> str:
+    """Return a metric's name in the signs that MLflow takes; the metrics of a class carry the class's own name.
+
+    >>> metric_name("recall_d,'x'")
+    'recall_d__x_'
+    """
+    return re.sub(r"[^\w\-. /]", "_", name)
 
 
 def local_database(root: Path) -> str:
@@ -140,7 +159,8 @@ def _log(folder: Path, name: str) -> None:
     with mlflow.start_run(tags={f"mergeline.{key}": value for key, value in lineage.items()}) as active:
         mlflow.log_params(run["params"])
         if (folder / METRICS_FILE).exists():
-            mlflow.log_metrics(read_json(folder / METRICS_FILE, "mergeline evaluate"))
+            metrics = read_json(folder / METRICS_FILE, "mergeline evaluate")
+            mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()})
         mlflow.log_artifacts(str(folder / CANDIDATE), CANDIDATE)
         native = cloudpickle.loads((folder / NATIVE_FILE).read_bytes())
         uri = _log_native(native, run["flavor"])

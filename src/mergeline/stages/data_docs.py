@@ -44,9 +44,9 @@ def self_contained(html: str) -> str:
     """Return the page without what it would fetch and without what differs from one rendering to the next.
 
     >>> self_contained('<img src="https://x/y.png"><p>20260101T000000.000001Z</p>')
-    ' <p>(in the commit)</p>'
+    ' <p>(not kept)</p>'
     """
-    html = TIME_STAMP.sub("(in the commit)", LINK.sub(r"\1", FOREIGN.sub(" ", html)))
+    html = TIME_STAMP.sub("(not kept)", LINK.sub(r"\1", FOREIGN.sub(" ", html)))
     numbers = count(1)
     known: dict[str, str] = {}
     html = UNIQUE_ID.sub(lambda found: known.setdefault(found[0], f"id-{next(numbers)}"), html)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +129,13 @@ class Inspector:
         self.unexpected += sum(finding.unexpected for finding in findings.values())
         return [(check, findings.get(position)) for position, check in enumerate(checks)]
 
-    def facts(self, facts: pd.DataFrame, checks: Sequence[Check]) -> list[tuple[Check, Finding | None]]:
-        """Run checks on a table of facts, a row a partition; a finding names the first partition at fault."""
+    def facts(
+        self, facts: pd.DataFrame, checks: Sequence[Check], examples: Mapping[tuple[str, str], dict[str, Any]]
+    ) -> list[tuple[Check, Finding | None]]:
+        """Run checks on a table of facts, a row a partition; a finding names the first partition at fault.
+
+        `examples` has a row for a partition and a fact that counts rows; the finding then counts them too.
+        """
         failed = self._failures(facts, checks, "table", keep_page=True)
         found: list[tuple[Check, Finding | None]] = []
         for position, check in enumerate(checks):
@@ -138,9 +143,14 @@ class Inspector:
             if position in failed:
                 result = failed[position].result
                 first = result["partial_unexpected_index_list"][0]
-                value = plain(facts[check.settings["column"]].iloc[first])
-                example = {"fact": check.settings["column"], "value": value}
-                finding = Finding(facts["partition"].iloc[first], result["unexpected_count"], len(facts), (example,))
+                fact, partition = check.settings["column"], facts["partition"].iloc[first]
+                value = plain(facts[fact].iloc[first])
+                if (partition, fact) in examples:
+                    row = examples[partition, fact]
+                    finding = Finding(partition, int(value), int(facts["rows"].iloc[first]), (row,))
+                else:
+                    example = {"fact": fact, "value": value}
+                    finding = Finding(partition, result["unexpected_count"], len(facts), (example,))
             found.append((check, finding))
         return found
 

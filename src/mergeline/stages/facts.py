@@ -11,7 +11,7 @@ import numpy as np
 
 from mergeline.models.encoder import category_text
 from mergeline.schema import Task
-from mergeline.stages.expectations import EMPTY, Check
+from mergeline.stages.expectations import EMPTY, Check, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ class TableFacts:
     params: Params
     missing: int = 0
     cells: int = 0
+    examples: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _id_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     _earlier: dict[str, _Earlier] = field(default_factory=dict)
@@ -68,8 +69,8 @@ class TableFacts:
             {
                 "partition": name,
                 "rows": len(rows),
-                "ids of earlier partitions": self._repeated_ids(rows) if data.id in usable else 0,
-                **(self._order(rows) if data.time in usable else {"out of order": 0, "before earlier rows": 0}),
+                "ids of earlier partitions": self._repeated_ids(name, rows) if data.id in usable else 0,
+                **(self._order(name, rows) if data.time in usable else {"out of order": 0, "before earlier rows": 0}),
                 **{_type_of(column): kind for column, kind in found.items()},
             }
         )
@@ -107,7 +108,7 @@ class TableFacts:
         validation, data = self.params.validation, self.params.data
         least = validation.min_rows
         found = [Check.fact(None, "rows", f"at least {least} rows a partition", "error", least, None)]
-        found += [Check.of_type(column, _type_of(column), types) for column, types in column_types(self.params).items()]
+        found += [Check.of_type(column, _type_of(column), types) for column, types in self._types().items()]
         if data.id:
             rule = "no id of an earlier partition again"
             found.append(Check.fact(data.id, "ids of earlier partitions", rule, "error", None, 0))
@@ -124,28 +125,48 @@ class TableFacts:
             found.append(Check.fact(data.time, "age", rule, "error", None, validation.max_age_days))
         return found
 
-    def _repeated_ids(self, rows: pd.DataFrame) -> int:
+    def _types(self) -> dict[str, tuple[str, ...]]:
+        """The types that the columns may have; a class keeps the one that it has in the first partition."""
+        types = column_types(self.params)
+        target = self.params.data.target
+        first = next((fact[_type_of(target)] for fact in self._rows if fact[_type_of(target)] in types[target]), None)
+        return types if first is None else types | {target: (first,)}
+
+    def _note(self, partition: str, fact: str, rows: pd.DataFrame, column: str, at_fault: NDArray[np.bool_]) -> int:
+        """Count the rows at fault, and keep the first of them as the example."""
+        positions = np.flatnonzero(at_fault)
+        if len(positions):
+            id_column, first = self.params.data.id, int(positions[0])
+            named = {"id": plain(rows[id_column].iloc[first])} if id_column in rows.columns else {}
+            self.examples[partition, fact] = {"row": first, **named, "value": plain(rows[column].iloc[first])}
+        return len(positions)
+
+    def _repeated_ids(self, partition: str, rows: pd.DataFrame) -> int:
         """How many ids of this partition an earlier one has."""
         from pandas.util import hash_pandas_object
 
-        ids = category_text(rows[self.params.data.id]).dropna()
+        column = str(self.params.data.id)
+        ids = category_text(rows[column])
         hashes = np.asarray(hash_pandas_object(ids, index=False, categorize=False), dtype=np.uint64)
-        repeated = sum(int(np.isin(hashes, earlier).sum()) for earlier in self._id_hashes)
-        self._id_hashes.append(hashes)
-        return repeated
+        known = ids.notna().to_numpy()
+        repeated = np.zeros(len(rows), dtype=np.bool_)
+        for earlier in self._id_hashes:
+            repeated |= np.isin(hashes, earlier) & known
+        self._id_hashes.append(hashes[known])
+        return self._note(partition, "ids of earlier partitions", rows, column, repeated)
 
-    def _order(self, rows: pd.DataFrame) -> dict[str, int]:
+    def _order(self, partition: str, rows: pd.DataFrame) -> dict[str, int]:
         """How the partition's times lie among themselves and against the earlier partitions."""
-        import pandas as pd
-
-        times = rows[self.params.data.time].dropna()
-        if times.dt.tz is not None:
-            times = times.dt.tz_convert(None)
-        backwards = int((times.diff() < pd.Timedelta(0)).sum())
-        before = int((times < self._latest).sum()) if self._latest is not None else 0
-        if len(times):
+        column = str(self.params.data.time)
+        times = rows[column] if rows[column].dt.tz is None else rows[column].dt.tz_convert(None)
+        backwards = (times < times.ffill().shift()).to_numpy()
+        before = (times < self._latest).to_numpy() if self._latest is not None else np.zeros(len(rows), dtype=np.bool_)
+        if times.notna().any():
             self._latest = times.max() if self._latest is None else max(self._latest, times.max())
-        return {"out of order": backwards, "before earlier rows": before}
+        return {
+            "out of order": self._note(partition, "out of order", rows, column, backwards),
+            "before earlier rows": self._note(partition, "before earlier rows", rows, column, before),
+        }
 
 
 @dataclass(slots=True)

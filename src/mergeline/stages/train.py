@@ -36,6 +36,7 @@ class TrainingRecord:
     family: str
     settings: dict[str, Any]
     seed: int
+    holdout: dict[str, Any]
     training_rows: int
     tuning_rows: int
     unlabelled_rows: int
@@ -117,6 +118,7 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
         family=params.train.family,
         settings=params.train.settings.model_dump(mode="json"),
         seed=params.train.seed,
+        holdout=params.data.holdout.model_dump(),
         training_rows=len(parts.fit.target),
         tuning_rows=len(parts.tuning.target) if parts.tuning else 0,
         unlabelled_rows=len(table) - len(rows),
@@ -188,7 +190,7 @@ def best_f1_threshold(scores: NDArray[np.float64], target: NDArray[np.float64]) 
     found = np.cumsum(target[order])
     f1 = 2 * found / (np.arange(1, len(order) + 1) + max(1.0, float(target.sum())))
     above, below = scores[order], np.append(scores[order][1:], 0.0)
-    parted = above != below  # a threshold cannot part equal scores
+    parted = np.append(above[1:] != above[:-1], True)  # a threshold cannot part equal scores
     best = int(np.argmax(np.where(parted, f1, -1)))
     return float((above[best] + below[best]) / 2)
 
@@ -226,5 +228,5 @@ def _reference(parts: _Parts, scorer: Scorer, params: Params) -> pd.DataFrame:
     chosen = np.sort(np.random.default_rng(params.train.seed).choice(len(parts.rows), size, replace=False))
     scores = scorer.score_matrix(parts.matrix[chosen])
     likeliest = scores[:, 1] if params.data.task is Task.BINARY else scores.max(axis=1)
-    rows = parts.rows.iloc[chosen][list(params.data.features)].reset_index(drop=True)
+    rows = parts.rows.iloc[chosen][list(params.data.features)].reset_index(drop=True).infer_objects()
     return rows.assign(score=likeliest)

@@ -121,7 +121,7 @@ def validate(
         progress(name)
         found += _check_partition(name, load(), params, facts, inspector, newest=name == newest)
         gc.collect()  # Great Expectations ties the rows into circles: several partitions would be in memory
-    found += inspector.facts(facts.frame(), facts.checks())
+    found += inspector.facts(facts.frame(), facts.checks(), facts.examples)
     return Validation(facts.rows, _outcomes(found), _quality(facts, inspector, params), inspector.pages)
 
 
@@ -141,6 +141,8 @@ def row_checks(params: Params, usable: Mapping[str, str]) -> list[Check]:
     data, checks = params.data, []
     if data.id is not None and data.id in usable:
         checks += [Check.unique(data.id), Check.present(data.id, 0, "error")]
+    if data.time is not None and data.time in usable:
+        checks.append(Check.present(data.time, 0, "error"))
     for name, kind in usable.items():
         rule = params.validation.columns.get(name)
         if rule:
