@@ -99,7 +99,7 @@ def test_a_boolean_is_zero_or_one_with_gaps_and_without() -> None:
 
 
 def test_a_time_stamp_is_days_since_1970_utc_in_every_zone_and_unit() -> None:
-    noon = pd.Series(pd.to_datetime(["1970-01-02T12:00", None]))
+    noon = pd.Series(pd.to_datetime(pd.Series(["1970-01-02T12:00", None])))
     abroad = noon.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
     for values in (noon, abroad, noon.astype("datetime64[s]"), noon.astype("datetime64[ns]"), noon.astype(object)):
         np.testing.assert_array_equal(column(SINCE, values), [1.5, np.nan])

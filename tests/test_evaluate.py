@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from mergeline.stages.train import train
 if TYPE_CHECKING:
     from mergeline.stages.train import Trained
 
-SLICES = {"evaluate": {"slices": ["channel", "member"], "min_slice_rows": 30}}
+SLICES: dict[str, Any] = {"evaluate": {"slices": ["channel", "member"], "min_slice_rows": 30}}
 
 
 class Fixed:
@@ -160,7 +159,7 @@ def test_the_record_is_json_without_curves_and_the_headline_a_number_a_metric(ev
         *("primary", "rows", "first_time", "last_time", "metrics", "slices", "confusion", "importance"),
     }
     assert evaluation.headline() == {each["name"]: round(each["estimate"], 6) for each in record["metrics"]}
-    assert [each["feature"] for each in record["importance"]][0] in ("amount", "shop")
+    assert next(each["feature"] for each in record["importance"]) in ("amount", "shop")
 
 
 def test_curves_are_there_for_two_classes(evaluation: Evaluation) -> None:
@@ -217,10 +216,8 @@ def test_without_a_time_or_an_id_there_are_none_in_the_record(scorer: Scorer) ->
 
 
 def test_a_row_on_the_threshold_is_called_positive_and_many_classes_by_the_likeliest(candidate: Trained) -> None:
-    on: Callable[[list[float]], list[int]] = lambda p: decide(  # noqa: E731
-        candidate.signature, np.array([[1 - each, each] for each in p])
-    ).tolist()
-    assert on([0.49, 0.5, 0.51]) == [0, 1, 1]
+    two = np.array([[0.51, 0.49], [0.5, 0.5], [0.49, 0.51]])
+    assert decide(candidate.signature, two).tolist() == [0, 1, 1]
     many = Signature(Task.MULTICLASS, "kind", (), ("a", "b", "c"), None)
     assert decide(many, np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]])).tolist() == [1, 0]
 

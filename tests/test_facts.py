@@ -183,7 +183,7 @@ def derived(tables: dict[str, pd.DataFrame], **sections: Any) -> dict[str, list[
 def test_range_categories_and_missing_share_are_learnt_from_the_earlier_partitions() -> None:
     tables = months(3, 3)
     for name, amounts in (("2024-01", [0.0, 5.0, None]), ("2024-02", [3.0, 10.0, 4.0])):
-        tables[name] = tables[name].assign(amount=amounts, shop=["a", "b", "a"])
+        tables[name] = tables[name].assign(amount=pd.Series(amounts), shop=["a", "b", "a"])
     found = derived(tables)
     assert found["amount"] == [
         "at most 43.3% missing values",

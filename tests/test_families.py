@@ -21,7 +21,7 @@ from mergeline.target import classes, encode_target
 TABLE = orders(400)
 ALL = pytest.mark.parametrize("family", FAMILIES)
 TASKS = pytest.mark.parametrize("task", TARGETS)
-EARLY = {
+EARLY: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {
         "hist_gradient_boosting": {
             "iterations": 60,
@@ -68,9 +68,8 @@ def served(model: Fitted, task: str) -> Scorer:
 @ALL
 @TASKS
 def test_a_family_learns_better_than_the_best_constant_and_is_served_as_it_learnt(family: str, task: str) -> None:
-    given = fitting(
-        family, task, **({"torch_mlp": {"epochs": 30, "learning_rate": 0.03}} if family == "torch_mlp" else {})
-    )
+    patient: dict[str, Any] = {"torch_mlp": {"epochs": 30, "learning_rate": 0.03}} if family == "torch_mlp" else {}
+    given = fitting(family, task, **patient)
     model = fitter(family)(given)
     target = given.training.target
     constant = np.std(target) if task == "regression" else 1 - np.bincount(target.astype(int)).max() / len(target)

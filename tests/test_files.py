@@ -113,7 +113,8 @@ def test_a_block_that_does_not_end_well_leaves_the_old_folder(
 def test_a_process_killed_at_any_rename_loses_no_folder(
     kept: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
-    honest, done = Path.replace, []
+    honest = Path.replace
+    done: list[Path] = []
 
     def die_after(self: Path, target: Any) -> Path:
         if len(done) == renames:
@@ -121,9 +122,9 @@ def test_a_process_killed_at_any_rename_loses_no_folder(
         done.append(self)
         return honest(self, target)
 
-    with pytest.raises(Killed) if renames < 2 else monkeypatch.context():
-        with replaced_folder(kept, workspace) as folder:
-            (folder / "card.md").write_text("new")
+    killed = pytest.raises(Killed) if renames < 2 else monkeypatch.context()
+    with killed, replaced_folder(kept, workspace) as folder:
+        (folder / "card.md").write_text("new")
             monkeypatch.setattr(Path, "replace", die_after)
     monkeypatch.undo()
     recover_folder(kept, workspace)

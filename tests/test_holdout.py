@@ -103,7 +103,7 @@ def test_a_row_keeps_its_side_when_another_one_changes_the_type_of_its_column(by
     before = sides(rows, settings)
     newcomer = rows.iloc[[0]].assign(order=np.nan, visits=1.5, since=pd.Timestamp("2020-01-01T10:30"), member=None)
     joined = pd.concat([rows, newcomer], ignore_index=True)
-    assert {kind for kind in joined[["order", "visits"]].dtypes} == {np.dtype("float64")}
+    assert set(joined[["order", "visits"]].dtypes) == {np.dtype("float64")}
     after = sides(joined, settings)
     assert {order: after[order] for order in before} == before
 
@@ -114,7 +114,7 @@ def test_the_sides_of_a_hash_are_those_of_every_machine_and_version() -> None:
 
 
 def test_rows_without_a_target_are_left_out_and_are_no_negatives() -> None:
-    rows = orders(10).assign(bought=[1, None] * 5)
+    rows = orders(10).assign(bought=pd.Series([1, None] * 5))
     assert labelled(rows, data())["order"].tolist() == [1000, 1002, 1004, 1006, 1008]
     with pytest.raises(DataError, match="no row has a value in 'bought', the target"):
         labelled(rows.assign(bought=None), data())

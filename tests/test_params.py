@@ -246,7 +246,7 @@ def test_what_is_left_out_has_a_default_and_a_family_keeps_its_settings_when_ano
 def test_settings_cannot_be_changed_after_they_were_checked() -> None:
     loaded = parse(raw_params())
     with pytest.raises(ValueError, match="frozen"):
-        loaded.train.seed = 5  # type: ignore[misc]
+        loaded.train.seed = 5
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, "yes"])

@@ -399,7 +399,7 @@ def test_many_classes_need_no_tuning_rows_for_a_threshold(table: pd.DataFrame) -
 
 
 def test_text_for_a_number_names_its_column(table: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="^noise: expected numbers"):
+    with pytest.raises(DataError, match=r"^noise: expected numbers"):
         train(table.assign(noise="loud"), params())
 
 

@@ -16,7 +16,7 @@ def resolved(text: str, environment: Mapping[str, str], where: str) -> str:
     An empty value counts as missing: a workflow hands an unset secret over as the empty string.
     Raises ConfigurationError, which names the variable and never a value.
 
-    >>> resolved("Bearer ${TOKEN}", {"TOKEN": "abc"}, "sources.weather.headers.Authorization")
+    >>> resolved("Bearer ${TOKEN}", {"TOKEN": "abc"}, "sources.orders.headers.Authorization")
     'Bearer abc'
     """
 

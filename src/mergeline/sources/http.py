@@ -63,8 +63,8 @@ def downloaded(source: Source, environment: Mapping[str, str], where: str, patie
 def shown(url: str) -> str:
     """Return the address for a message, without account, query and fragment; references stay unresolved.
 
-    >>> shown("https://reader:pw@example.org:8443/weather.csv?token=${TOKEN}#top")
-    'https://example.org:8443/weather.csv'
+    >>> shown("https://reader:pw@example.org:8443/orders.csv?token=${TOKEN}#top")
+    'https://example.org:8443/orders.csv'
     """
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

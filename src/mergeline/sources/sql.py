@@ -61,8 +61,8 @@ def shown(url: sqlalchemy.URL) -> str:
     """Return the URL for a message: no password and no parameters, which may hold one.
 
     >>> import sqlalchemy
-    >>> shown(sqlalchemy.make_url("postgresql://reader:pw@db/flights?sslpassword=other"))
-    'postgresql://reader:***@db/flights'
+    >>> shown(sqlalchemy.make_url("postgresql://reader:pw@db/orders?sslpassword=other"))
+    'postgresql://reader:***@db/orders'
     """
     return url.set(query={}).render_as_string(hide_password=True)
 

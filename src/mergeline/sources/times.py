@@ -20,7 +20,7 @@ def utc_times(column: pandas.Series, where: str, form: str = ISO_8601) -> pandas
     that are no times, and the first.
 
     >>> import pandas
-    >>> utc_times(pandas.Series(["2013-07-01T10:00:00-04:00"]), "departure").tolist()
+    >>> utc_times(pandas.Series(["2013-07-01T10:00:00-04:00"]), "placed").tolist()
     [Timestamp('2013-07-01 14:00:00')]
     """
     import pandas
