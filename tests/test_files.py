@@ -125,7 +125,7 @@ def test_a_process_killed_at_any_rename_loses_no_folder(
     killed = pytest.raises(Killed) if renames < 2 else monkeypatch.context()
     with killed, replaced_folder(kept, workspace) as folder:
         (folder / "card.md").write_text("new")
-            monkeypatch.setattr(Path, "replace", die_after)
+        monkeypatch.setattr(Path, "replace", die_after)
     monkeypatch.undo()
     recover_folder(kept, workspace)
     assert (kept / "card.md").read_text() == ("new" if renames == 2 else "old")

@@ -75,7 +75,7 @@ def test_a_good_table_keeps_every_rule() -> None:
     found.raise_if_blocked("reports/validation.json")
 
 
-# ---- Planted failures; the untouched table is the twin of each --------------------------------------------------------
+# ---- Planted failures; the untouched table is the twin of each -------------------------------------------------
 
 
 def newest(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Tables], Tables]:
@@ -160,8 +160,8 @@ PLANTED = [
     pytest.param(
         ids_again,
         ("order", "no id of an earlier partition again", "error"),
-        "column 'order': expected no id of an earlier partition again, found 5 of 150 in partition 2024-02, such as 1000 in"
-        " row 0 (id 1000)",
+        "column 'order': expected no id of an earlier partition again, found 5 of 150 in partition 2024-02, such as"
+        " 1000 in row 0 (id 1000)",
         id="duplicate ids across partitions",
     ),
     pytest.param(
