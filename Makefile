@@ -41,6 +41,11 @@ lint: dev  ## style and format
 types: dev  ## strict types
 	@$(BIN)/mypy
 
+.PHONY: bench
+bench: dev  ## measure the pipeline beside its peers
+	@.ci/install 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
+	@$(BIN)/python -m benchmarks.pipeline
+
 .PHONY: clean
 clean:  ## remove the environment and the caches; data, models and the stores stay
 	@rm -rf $(VENV) $(RESOLVER) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
