@@ -56,9 +56,9 @@ def main() -> int:
         if importlib.util.find_spec(package) is None:
             print(f"{package} is not installed; `{remedy}` installs it", file=sys.stderr)
             return 1
-    sections = _read()
     for name in parsed.only or PARTS:
-        sections[name] = _measured(name, parsed.runs)
+        measured = _measured(name, parsed.runs)
+        sections = _read() | {name: measured}  # read now: another run may have written meanwhile
         _write([sections[each] for each in PARTS if each in sections])
     return 0
 

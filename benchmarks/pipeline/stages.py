@@ -24,7 +24,7 @@ def flights(folder: Path, runs: int) -> Part:
 def million(folder: Path, runs: int) -> Part:
     """The stages on a million rows."""
     scratch = Scratch.with_months(folder / "million", months=12, years=3)
-    return _measured(scratch, "Stages on 1,010,328 rows (the twelve months of the sample, three years)", min(runs, 2))
+    return _measured(scratch, "Stages on 1,010,328 rows (the twelve months of the sample, three years)", min(runs, 3))
 
 
 def _measured(scratch: Scratch, title: str, runs: int) -> Part:
