@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
+from promoted import Promoted, make_promoted
 from repositories import Repository, commit, make_repository
 from tables import orders, params
 
@@ -41,6 +42,26 @@ def ran(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Repository:
 def repository(ran: Repository, tmp_path: Path) -> Repository:
     """A copy of `ran` for one test."""
     return ran.copy_to(tmp_path / "repository")
+
+
+@pytest.fixture(scope="session")
+def in_production(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Promoted:
+    """A repository whose first model runs in production, made once for all workers; copy it."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    with FileLock(shared / "promoted.lock"):
+        place = shared / "promoted"
+        if not place.exists():
+            making = make_promoted(shared / "promoted-in-the-making")
+            making.root.parent.rename(place)
+    here = Promoted(place / "repository")
+    here.git("remote", "set-url", "origin", str(here.origin))
+    return here
+
+
+@pytest.fixture
+def promoted(in_production: Promoted, tmp_path: Path) -> Promoted:
+    """A copy of it for one test."""
+    return in_production.copy_to(tmp_path / "promoted")
 
 
 @pytest.fixture(scope="session")

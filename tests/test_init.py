@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from repositories import TEMPLATE, Repository
 from ruamel.yaml import YAML
 
-from mergeline import commands
+from mergeline.commands import data, stages
+from mergeline.commands.settings import load_params
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.init import LEAK, Guess, Wishes, guess, limits, params_text, read, summary, typed
 from mergeline.params import parse
@@ -415,14 +416,14 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_overwritten_unasked_and_all_of_it_when_asked(repository: Repository, small: Path) -> None:
-    commands.init(repository.root, small, Wishes("target"), force=False)
+    data.init(repository.root, small, Wishes("target"), force=False)
     before = files(repository.root)
     assert {"params.yaml", "data.dvc", "data/all.parquet"} <= set(before)
     with pytest.raises(ConfigurationError, match=r"params\.yaml, data\.dvc, data/ would be overwritten; `--force`"):
-        commands.init(repository.root, small, Wishes("target"), force=False)
+        data.init(repository.root, small, Wishes("target"), force=False)
     assert files(repository.root) == before
     table({"when": DAYS}).to_csv(small, index=False)
-    commands.init(repository.root, small, Wishes("target"), force=True)
+    data.init(repository.root, small, Wishes("target"), force=True)
     assert not (repository.root / "data/all.parquet").exists()
     assert len(list((repository.root / "data").glob("2024-*.parquet"))) == 7
     assert "as_of" in (repository.root / "params.yaml").read_text()
@@ -435,16 +436,16 @@ def test_each_thing_in_the_way_is_named(repository: Repository, small: Path, sta
     (repository.root / standing).parent.mkdir(exist_ok=True)
     (repository.root / standing).write_text("mine")
     with pytest.raises(ConfigurationError, match=f"init: {named} would be overwritten"):
-        commands.init(repository.root, small, Wishes("target"), force=False)
+        data.init(repository.root, small, Wishes("target"), force=False)
 
 
 def test_a_bad_table_leaves_everything_as_it_was(repository: Repository, small: Path, tmp_path: Path) -> None:
-    commands.init(repository.root, small, Wishes("target"), force=False)
+    data.init(repository.root, small, Wishes("target"), force=False)
     before = files(repository.root)
     bad = tmp_path / "bad.csv"
     bad.write_text("size,target\n1,x\n2,x\n")
     with pytest.raises(DataError):
-        commands.init(repository.root, bad, Wishes("target"), force=True)
+        data.init(repository.root, bad, Wishes("target"), force=True)
     assert files(repository.root) == before
 
 
@@ -455,7 +456,7 @@ def test_where_dvc_refuses_the_old_data_come_back(repository: Repository, small:
     repository.tool("git", "add", "--force", "data")  # DVC takes no folder that Git has
     before = files(repository.root)
     with pytest.raises(DataError, match="tracked by SCM"):
-        commands.init(repository.root, small, Wishes("target"), force=True)
+        data.init(repository.root, small, Wishes("target"), force=True)
     assert files(repository.root) == before
 
 
@@ -463,7 +464,7 @@ def test_a_table_inside_data_is_not_lost(repository: Repository) -> None:
     (repository.root / "data").mkdir()
     table({}).to_csv(repository.root / "data/mine.csv", index=False)
     with pytest.raises(ConfigurationError, match="move it to another folder"):
-        commands.init(repository.root, repository.root / "data/mine.csv", Wishes("target"), force=True)
+        data.init(repository.root, repository.root / "data/mine.csv", Wishes("target"), force=True)
     assert (repository.root / "data/mine.csv").exists()
 
 
@@ -558,7 +559,7 @@ def test_a_table_becomes_a_model_with_two_commands(
     case.rows.to_csv(tmp_path / "table.csv", index=False)
     done = repository.run("init", "../table.csv", "--target", case.target)
     assert done.returncode == 0, done.stderr
-    settings = commands.load_params(repository.root)
+    settings = load_params(repository.root)
     assert str(settings.data.task) == case.task
     assert case.data.items() <= dict(settings.data).items()
 
@@ -577,16 +578,16 @@ def test_a_table_becomes_a_model_with_two_commands(
 
 
 def test_a_value_that_was_never_seen_warns_and_a_new_class_stops(repository: Repository, small: Path) -> None:
-    commands.init(repository.root, small, Wishes("target"), force=False)
+    data.init(repository.root, small, Wishes("target"), force=False)
     path = repository.root / "data/all.parquet"
     rows = pd.read_parquet(path)
     rows.assign(size=rows["size"].where(rows.index > 0, 1e6)).to_parquet(path, index=False)
-    commands.validate(repository.root)
+    stages.validate(repository.root)
     failed = [each for each in validation_of(repository) if not each["passed"]]
     assert [(each["column"], each["severity"]) for each in failed] == [("size", "warn")]
     rows.assign(target=rows["target"].where(rows.index > 0, "cancelled")).to_parquet(path, index=False)
     with pytest.raises(DataError, match="'target': expected one of late, on time"):
-        commands.validate(repository.root)
+        stages.validate(repository.root)
 
 
 def validation_of(repository: Repository) -> list[dict[str, Any]]:

@@ -16,12 +16,14 @@ OUTPUTS = {
     "validate": ("reports/validate", "reports/validation.json"),
     "train": ("models/candidate",),
     "evaluate": ("reports/evaluate", "reports/evaluation.json", "reports/metrics.json"),
+    "compare": ("reports/compare", "reports/comparison.json"),
 }
 # a setting that changes what the stage writes
 CHANGES: dict[str, dict[str, Any]] = {
     "validate": {"validate.examples": 3, "validate.max_age_days": 30},
     "train": {"train.seed": 99},
     "evaluate": {"evaluate.confidence": 0.9},
+    "compare": {"evaluate.confidence": 0.9},
 }
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mergeline import intervals
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.intervals import (
+    LEAST_CLASS_ROWS,
     Floats,
     Influence,
     Interval,
@@ -22,6 +22,7 @@ from mergeline.intervals import (
     delong,
     delong_difference,
     linearised,
+    linearised_difference,
     mean,
     mean_absolute_gap,
     median,
@@ -30,6 +31,7 @@ from mergeline.intervals import (
     wider,
     wilson,
 )
+from mergeline.intervals.gaps import _folded_sum
 
 Z = NormalDist().inv_cdf(0.975)
 SEARCH = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -225,13 +227,20 @@ class TestDelong:
 
 class TestDelongDifference:
     def test_it_is_the_pairwise_definition_with_ties(self) -> None:
-        labels, a = tied_scores(seed=6, positives=40, negatives=90)
+        labels, a = tied_scores(seed=6, positives=110, negatives=140)
         b = (a + np.random.default_rng(7).normal(size=len(a))).round(1)
         won = pairs(labels, a) - pairs(labels, b)
         interval = delong_difference(labels, a, b)
         reach = Z * math.sqrt(pairs_variance(won))
         assert interval.estimate == pytest.approx(won.mean(), abs=1e-12)
         assert (interval.low, interval.high) == pytest.approx((won.mean() - reach, won.mean() + reach), abs=1e-12)
+
+    def test_in_a_small_class_the_row_that_says_most_counts_twice(self) -> None:
+        """Less those of b, the placements of the positives are 0, those of the negatives 1/3 and -1/3."""
+        interval = delong_difference([1, 1, 1, 0, 0], [2, 4, 5, 1, 3], [2, 4, 5, 2.5, 1])
+        spread = np.square([1 / 3, -1 / 3])
+        assert interval.estimate == pytest.approx(0.0)
+        assert interval.high == pytest.approx(Z * math.sqrt((spread.sum() + spread.max()) / 2))
 
     def test_pairing_is_narrower_than_two_intervals_of_their_own(self) -> None:
         labels, a = tied_scores(seed=8, positives=150, negatives=150)
@@ -405,6 +414,32 @@ class TestLinearised:
         assert linearised(Influence(0.5, np.zeros(1)), least_variance=0.01).low < 0.5
 
 
+class TestLinearisedDifference:
+    def test_of_shares_it_is_the_normal_interval_with_the_most_telling_row_twice(self) -> None:
+        """Eight rows, of which a alone has two right and b alone one."""
+        gaps = np.array([1.0, 1.0, -1.0, 0, 0, 0, 0, 0])
+        interval = linearised_difference(Influence(1 / 8, (gaps - 1 / 8) / 8), 8, bounds=(-1.0, 1.0))
+        variance = (2 * (7 / 8) ** 2 + (9 / 8) ** 2 + 5 / 64 + (9 / 8) ** 2) / 8 / 7
+        assert (interval.low, interval.high) == pytest.approx((1 / 8 - Z * variance**0.5, 1 / 8 + Z * variance**0.5))
+
+    def test_four_disagreements_that_all_go_one_way_decide_nothing(self) -> None:
+        """Of two equal models that happens once in eight; the bare variance would call it sure."""
+        gaps = np.array([1.0] * 4 + [0.0] * 96)
+        influence = Influence(0.04, (gaps - 0.04) / 100)
+        assert linearised_difference(influence, 100, bounds=(-1.0, 1.0)).low < 0
+        assert linearised(influence).low > 0
+
+    def test_no_disagreement_leaves_the_doubt_of_what_went_unseen(self) -> None:
+        flat = Influence(0.25, np.full(50, 1e-18))
+        interval = linearised_difference(flat, 20, bounds=(-1.0, 1.0))
+        unseen = 1 - 0.025 ** (1 / 20)
+        assert (interval.low, interval.high) == pytest.approx((0.25 - 1.25 * unseen, 0.25 + 0.75 * unseen))
+        assert linearised_difference(Influence(0.25, np.zeros(50)), 20).high == 0.25
+
+    def test_the_bounds_are_not_passed(self) -> None:
+        assert linearised_difference(Influence(0.9, np.array([0.3, -0.3])), 2, bounds=(-1.0, 1.0)).high == 1.0
+
+
 class TestAverageOf:
     def test_distances_add_up_as_squares(self) -> None:
         parts = [Interval(0.5, 0.2, 0.6, "wilson", 0.95), Interval(0.7, 0.3, 0.7, "wilson", 0.95)]
@@ -448,7 +483,7 @@ class TestMeanAbsoluteGap:
         gaps, errors, shares = np.array([0.0, 0.02, -0.05]), np.array([0.03, 0.02, 0.01]), np.array([0.5, 0.3, 0.2])
         noise = foldnorm(np.abs(gaps) / errors, scale=errors)
         expected = shares @ noise.mean() + Z * math.sqrt(shares**2 @ noise.var())
-        assert intervals._folded_sum(gaps, errors, shares, Z) == pytest.approx(expected, rel=1e-12)
+        assert _folded_sum(gaps, errors, shares, Z) == pytest.approx(expected, rel=1e-12)
 
     @SEARCH
     @given(
@@ -543,8 +578,8 @@ def delong_100_of_300(generator: np.random.Generator) -> Interval:
     return delong(*binormal(100, 200, 0.8, generator))
 
 
-def difference_40_of_120(generator: np.random.Generator) -> Interval:
-    labels, a = binormal(40, 80, 0.8, generator)
+def difference_100_of_300(generator: np.random.Generator) -> Interval:
+    labels, a = binormal(100, 200, 0.8, generator)
     b = 0.8 * a + 0.6 * generator.normal(size=len(a))
     return delong_difference(labels, a, b)
 
@@ -578,7 +613,7 @@ DIFFERENCE = 0.8 - NormalDist().cdf(0.8 * NormalDist().inv_cdf(0.8))
     ("draw", "truth"),
     [
         pytest.param(delong_100_of_300, 0.8, id="AUC, 100 positives of 300 rows"),
-        pytest.param(difference_40_of_120, DIFFERENCE, id="paired AUC difference, 40 positives of 120 rows"),
+        pytest.param(difference_100_of_300, DIFFERENCE, id="paired AUC difference, 100 positives of 300 rows"),
         pytest.param(share_of_100, 0.3, id="share of 100"),
         pytest.param(mean_of_100, 0.0, id="mean of 100"),
         pytest.param(loss_of_100, 1.0, id="mean loss of 100"),
@@ -596,6 +631,32 @@ def test_95_percent_intervals_hold_the_truth_in_95_percent_of_small_samples(draw
 def test_few_rows_of_a_class_cost_width_and_not_coverage(positives: int, negatives: int, auc: float) -> None:
     held = coverage(lambda generator: delong(*binormal(positives, negatives, auc, generator)), auc)
     assert held >= 0.95 - TOLERANCE
+
+
+def near_one(generator: np.random.Generator, positives: int, negatives: int) -> tuple[Floats, Floats, Floats]:
+    """Labels and two scores of AUC 0.98 and 0.93."""
+    labels, a = binormal(positives, negatives, 0.98, generator)
+    noise = a - math.sqrt(2) * NormalDist().inv_cdf(0.98) * labels
+    shift = math.sqrt(2) * NormalDist().inv_cdf(0.93)
+    return labels, a, 0.6 * noise + 0.8 * generator.normal(size=len(a)) + shift * labels
+
+
+def test_paired_differences_hold_from_the_least_rows_of_a_class_on_even_near_an_auc_of_1() -> None:
+    rows = LEAST_CLASS_ROWS
+    held = coverage(lambda generator: delong_difference(*near_one(generator, rows, 10 * rows)), 0.05)
+    assert held >= 0.95 - TOLERANCE
+
+
+def test_with_fewer_rows_or_without_the_second_count_they_would_not() -> None:
+    def bare(generator: np.random.Generator) -> Interval:
+        labels, a, b = near_one(generator, LEAST_CLASS_ROWS, 10 * LEAST_CLASS_ROWS)
+        won = pairs(labels, a) - pairs(labels, b)
+        reach = Z * math.sqrt(pairs_variance(won))
+        return Interval(float(won.mean()), won.mean() - reach, won.mean() + reach, "bare", 0.95)
+
+    fewer = coverage(lambda generator: delong_difference(*near_one(generator, 10, 100)), 0.05, simulations=500)
+    assert fewer < 0.95 - TOLERANCE
+    assert coverage(bare, 0.05) < 0.95 - TOLERANCE
 
 
 def test_delong_without_its_floor_would_fail_that_check() -> None:

@@ -18,8 +18,14 @@ SOURCE = ROOT / "src"
 # Who may be imported by whom: a layer imports itself and those before it. What is in no list is an edge.
 FACTS = ("mergeline.errors", "mergeline.schema", "mergeline.params", "mergeline.sources.declaration")
 PURE = (
-    *("mergeline.holdout", "mergeline.target", "mergeline.intervals", "mergeline.metrics"),
-    *("mergeline.models", "mergeline.stages", "mergeline.report"),
+    *("mergeline.holdout", "mergeline.target", "mergeline.intervals", "mergeline.metrics", "mergeline.paired"),
+    *("mergeline.gates", "mergeline.models", "mergeline.stages", "mergeline.report"),
+    *(
+        "mergeline.release.champion",
+        "mergeline.release.manifests",
+        "mergeline.release.model",
+        "mergeline.release.receipt",
+    ),
 )
 LAYERS = ("facts", "pure", "edges")
 HEAVY = (
@@ -185,7 +191,12 @@ def undeclared(stage: str, deps: Iterable[str]) -> list[str]:
     texts = {name: path.read_text(encoding="utf-8") for name, path in known.items()}
     run = closure(f"mergeline.stages.{stage}", texts) - {"mergeline.errors"}
     needed = {known[name].relative_to(ROOT).as_posix() for name in run if has_code(texts[name])}
-    return sorted(needed - set(deps))
+    return sorted(name for name in needed if not covered(name, deps))
+
+
+def covered(name: str, deps: Iterable[str]) -> bool:
+    """Whether a file is one of the deps or lies in one of them."""
+    return any(name == dep or name.startswith(f"{dep}/") for dep in deps)
 
 
 def declared() -> dict[str, list[str]]:
@@ -201,7 +212,7 @@ def test_the_deps_of_a_stage_name_every_module_that_it_runs(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", declared())
 def test_a_stage_names_no_module_that_is_not_there(stage: str) -> None:
-    assert [dep for dep in declared()[stage] if dep.startswith("src/") and not (ROOT / dep).is_file()] == []
+    assert [dep for dep in declared()[stage] if dep.startswith("src/") and not (ROOT / dep).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -209,8 +220,11 @@ def test_a_stage_names_no_module_that_is_not_there(stage: str) -> None:
     [
         ("validate", "src/mergeline/stages/facts.py"),
         ("train", "src/mergeline/models/torch_mlp.py"),
-        ("evaluate", "src/mergeline/intervals.py"),
+        ("evaluate", "src/mergeline/intervals"),
+        ("compare", "src/mergeline/gates"),
     ],
 )
 def test_the_twin_a_dep_that_is_left_out_is_found(stage: str, dropped: str) -> None:
-    assert undeclared(stage, [dep for dep in declared()[stage] if dep != dropped]) == [dropped]
+    found = undeclared(stage, [dep for dep in declared()[stage] if dep != dropped])
+    assert found
+    assert all(covered(name, [dropped]) for name in found)

@@ -59,7 +59,7 @@ def test_a_changed_setting_runs_only_the_stages_that_read_it(repository: Reposit
     repository.change_params({"evaluate.min_slice_rows": 50})
     done = repository.run("repro")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("ran      evaluate\n")
+    assert done.stdout.startswith("ran      evaluate, compare\n")
 
 
 def test_a_forced_run_makes_the_same_bytes(repository: Repository) -> None:
@@ -360,7 +360,7 @@ def test_s8_no_code_runs_when_something_else_lies_in_place_of_the_model(reposito
     # even a signature that vouches for the bytes does not make them run
     model.write_bytes(payload)
     record = json.loads(signature.read_text())
-    signature.write_text(json.dumps(record | {"model_sha256": hashlib.sha256(payload).hexdigest()}))
+    signature.write_text(json.dumps(record | {"onnx_sha256": hashlib.sha256(payload).hexdigest()}))
     done = repository.run("evaluate")
     assert done.returncode == 6, done.stderr
     assert "expected a model that ONNX Runtime runs" in done.stderr

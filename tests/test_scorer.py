@@ -149,7 +149,7 @@ def test_s8_the_planted_pickle_would_have_written_its_canary(tmp_path: Path) -> 
 
 
 def test_a_signature_without_the_hash_of_its_model_loads_nothing(candidate: Trained, folder: Path) -> None:
-    unsigned = replace(candidate.signature, model_sha256=None)
+    unsigned = replace(candidate.signature, onnx_sha256=None)
     (folder / SIGNATURE_FILE).write_text(unsigned.to_json(), encoding="utf-8")
     with pytest.raises(VerificationError, match="expected the bytes of SHA-256 None"):
         Scorer.load(folder)

@@ -9,6 +9,7 @@ import pytest
 from repositories import Repository, make_repository
 
 from mergeline import tracking
+from mergeline.release.store import model_of
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
 
@@ -61,8 +62,7 @@ def test_r18_a_later_sync_uploads_what_was_trained_once(
     metrics = json.loads((repository.root / "reports/metrics.json").read_text())
     assert run.data.metrics == pytest.approx(metrics)  # type: ignore[attr-defined]
     tags = run.data.tags  # type: ignore[attr-defined]
-    model = (repository.root / "models/candidate/model.onnx").read_bytes()
-    assert tags["mergeline.model_sha256"] == tracking.model_sha256(model)
+    assert tags["mergeline.model_sha256"] == model_of(repository.root / "models/candidate").sha256
     assert tags["mergeline.git_commit"] == repository.tool("git", "rev-parse", "HEAD").stdout.strip()
     assert tags["mergeline.data_md5"] in (repository.root / "data.dvc").read_text()
     version = mlflow.MlflowClient(f"sqlite:///{database}").get_model_version("mergeline", "1")

@@ -136,7 +136,7 @@ def test_the_twin_one_training_row_changes_the_model(
     turned.loc[row, "bought"] = 1 - turned.loc[row, "bought"]
     found = train(turned, settings(family))
     assert found.model != trained(family).model
-    assert found.signature.model_sha256 != trained(family).signature.model_sha256
+    assert found.signature.onnx_sha256 != trained(family).signature.onnx_sha256
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
@@ -233,7 +233,7 @@ def test_a_wrong_onnx_is_refused_and_nothing_comes_back(table: pd.DataFrame, mon
 
 def test_the_record_tells_the_difference_and_the_signature_names_the_bytes(candidate: Trained) -> None:
     assert 0 < candidate.record.parity_difference <= 1e-5
-    assert candidate.signature.model_sha256 == hashlib.sha256(candidate.model).hexdigest()
+    assert candidate.signature.onnx_sha256 == hashlib.sha256(candidate.model).hexdigest()
 
 
 # ---- What it leaves --------------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 from repositories import Repository
 
-from mergeline import commands, tune
+from mergeline import tune
+from mergeline.commands import tune as verb
+from mergeline.commands.settings import load_params
 from mergeline.errors import DataError
 from mergeline.holdout import split
 from mergeline.models.family import Fitting, fitter
@@ -318,7 +320,7 @@ def test_a_proposal_is_shown_and_a_server_that_is_down_is_a_warning(
 ) -> None:
     address = "http://someone:secret@127.0.0.1:9"
     with caplog.at_level(logging.WARNING, logger="mergeline"):
-        text = commands.tune(repository.root, write=False, environment={"MLFLOW_TRACKING_URI": address})
+        text = verb.tune(repository.root, write=False, environment={"MLFLOW_TRACKING_URI": address})
     assert "--- params.yaml\n+++ proposed\n" in text
     assert "\n-        learning_rate: 0.001   # slow\n" in text
     assert text.endswith("`mergeline tune --write` makes this change")
@@ -336,7 +338,7 @@ def test_a_proposal_is_written_and_every_trial_logged(repository: Repository) ->
     new = (repository.root / "params.yaml").read_bytes().decode()
     assert untouched(new) == untouched(WRITTEN)
     assert "  # slow\n" in new
-    assert commands.load_params(repository.root).train.hist_gradient_boosting.learning_rate > 0.005
+    assert load_params(repository.root).train.hist_gradient_boosting.learning_rate > 0.005
 
     client = mlflow.MlflowClient(f"sqlite:///{repository.root / '.mergeline' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("mergeline-tune")
@@ -352,7 +354,7 @@ def test_settings_that_are_the_best_already_change_no_byte(repository: Repositor
     path = repository.root / "params.yaml"
     path.write_bytes(WRITTEN.replace("trials: 4", "trials: 1").replace("\n", "\r\n").encode())
     before = path.read_bytes()
-    text = commands.tune(repository.root, write=True, environment={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    text = verb.tune(repository.root, write=True, environment={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert "the current settings" in text
     assert "+++" not in text
     assert path.read_bytes() == before

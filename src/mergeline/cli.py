@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mergeline import __version__, commands, pipeline
+from mergeline import __version__, pipeline
+from mergeline.commands import data, gate, record, report, repro, stages, tune
 from mergeline.errors import MergelineError
 
 INTERRUPTED = 130
@@ -87,22 +88,39 @@ def parser() -> argparse.ArgumentParser:
     verb("pull", _pull, "put data/ in place, from the DVC remote or the sample")
     added = verb("remote", _remote, "make URL (a folder or s3://...) the DVC remote, with verification")
     added.add_argument("url")
-    added = verb("repro", _repro, "run the stages that are out of date")
+    added = verb(
+        "champion", _champion, "name what is compared with: the model that production serves, on the base branch"
+    )
+    _base(added)
+    added = verb("repro", _repro, "name the champion, run the stages that are out of date, write receipt and report")
+    _base(added)
     added.add_argument("--force", action="store_true", help="run all stages")
     added.add_argument("--pull", action="store_true", help="take what is missing from the remote")
     verb("status", _status, "say what is out of date, and what metrics and parameters changed since the last commit")
-    verb("validate", _stage(commands.validate), "the stage: check the table")
-    verb("train", _stage(commands.train), "the stage: make the candidate")
-    verb("evaluate", _stage(commands.evaluate), "the stage: measure the candidate on the holdout")
+    verb("validate", _stage(stages.validate), "the stage: check the table")
+    verb("train", _stage(stages.train), "the stage: make the candidate")
+    verb("evaluate", _stage(stages.evaluate), "the stage: measure the candidate on the holdout")
+    verb("compare", _stage(stages.compare), "the stage: judge the candidate against the champion")
+    _base(verb("report", _report, "write reports/report.md and reports/report.html from the records"))
+    _base(verb("record", _record, "commit the results of this branch, and the release that follows from them"))
+    added = verb("gate", _gate, "say whether this branch may be merged (exit code 4: no)")
+    _base(added)
+    added.add_argument("--rerun", action="store_true", help="run evaluate and compare once more, and compare records")
+    _base(verb("resync", _resync, "merge the base branch; take its generated files, run again, record"))
     verb("track", _track, "tell MLflow what it has not been told yet")
     added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
     added.add_argument("--write", action="store_true", help="make the change")
     return top
 
 
+def _base(added: argparse.ArgumentParser) -> None:
+    text = "the branch to be merged into (default: origin's default branch)"
+    added.add_argument("--base", metavar="BRANCH", help=text)
+
+
 def _stage(run: Callable[[Path], None]) -> Callable[[argparse.Namespace], None]:
     def call(parsed: argparse.Namespace) -> None:
-        commands.recover(parsed.root)
+        repro.recover(parsed.root)
         run(parsed.root)
 
     return call
@@ -112,12 +130,12 @@ def _init(parsed: argparse.Namespace) -> str:
     from mergeline.init import Wishes
 
     wishes = Wishes(parsed.target, parsed.task, parsed.time, parsed.id)
-    return commands.init(parsed.root, parsed.table, wishes, force=parsed.force)
+    return data.init(parsed.root, parsed.table, wishes, force=parsed.force)
 
 
 def _ingest(parsed: argparse.Namespace) -> str:
     as_of = parsed.as_of or dt.datetime.now(dt.UTC).date()
-    return json.dumps(commands.ingest(parsed.root, as_of=as_of, replace=parsed.replace, environment=os.environ))
+    return json.dumps(data.ingest(parsed.root, as_of=as_of, replace=parsed.replace, environment=os.environ))
 
 
 def _pull(parsed: argparse.Namespace) -> str:
@@ -129,16 +147,36 @@ def _remote(parsed: argparse.Namespace) -> None:
 
 
 def _repro(parsed: argparse.Namespace) -> str:
-    return commands.repro(parsed.root, force=parsed.force, pull=parsed.pull, environment=os.environ)
+    return repro.repro(parsed.root, base=parsed.base, force=parsed.force, pull=parsed.pull, environment=os.environ)
+
+
+def _champion(parsed: argparse.Namespace) -> str:
+    return repro.champion(parsed.root, parsed.base)
+
+
+def _report(parsed: argparse.Namespace) -> str:
+    return report.report(parsed.root, parsed.base)
+
+
+def _record(parsed: argparse.Namespace) -> str:
+    return record.record(parsed.root, parsed.base)
+
+
+def _gate(parsed: argparse.Namespace) -> str:
+    return gate.gate(parsed.root, parsed.base, rerun=parsed.rerun)
+
+
+def _resync(parsed: argparse.Namespace) -> str:
+    return record.resync(parsed.root, parsed.base, os.environ)
 
 
 def _status(parsed: argparse.Namespace) -> str:
-    return json.dumps(commands.status(parsed.root), indent=2, default=str)
+    return json.dumps(repro.status(parsed.root), indent=2, default=str)
 
 
 def _track(parsed: argparse.Namespace) -> str:
-    return f"{commands.track(parsed.root, os.environ)} candidates logged"
+    return f"{repro.track(parsed.root, os.environ)} candidates logged"
 
 
 def _tune(parsed: argparse.Namespace) -> str:
-    return commands.tune(parsed.root, write=parsed.write, environment=os.environ)
+    return tune.tune(parsed.root, write=parsed.write, environment=os.environ)

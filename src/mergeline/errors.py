@@ -3,6 +3,7 @@
 MergelineError
 ├── ConfigurationError   2   params.yaml, dvc.yaml or the command line
 ├── DataError            3   a table, a row, a blocking expectation
+├── GateRefused          4   the branch may not be merged as it is
 ├── VerificationError    6   bytes or scores that are not what they must be
 └── ServiceError         7   a database, a web server, a remote, a subprocess
 """
@@ -28,6 +29,12 @@ class DataError(MergelineError):
     """The data cannot be used as they are."""
 
     exit_code = 3
+
+
+class GateRefused(MergelineError):
+    """A branch that may not be merged, with the questions that it does not answer."""
+
+    exit_code = 4
 
 
 class VerificationError(MergelineError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -50,6 +51,26 @@ def read_json(path: Path, made_by: str) -> Any:
         raise DataError(f"{path}: no such record; {made_by} writes it") from err
     except ValueError as err:
         raise DataError(f"{path}: not JSON ({err}); {made_by} writes it anew") from err
+
+
+def read_text(path: Path, made_by: str) -> str:
+    """Return the text of a record; raise `DataError` where there is none or it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise DataError(f"{path}: no such record; {made_by} writes it") from err
+    except UnicodeDecodeError as err:
+        raise DataError(f"{path}: not UTF-8 text ({err.reason}); {made_by} writes it anew") from err
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def plain(record: Mapping[str, Any]) -> Any:
+    """Return a record as it comes back from its file: tuples are lists, enumerations text."""
+    return json.loads(json.dumps(record, allow_nan=False))
 
 
 @contextmanager

@@ -1,22 +1,144 @@
-"""What Git says of this checkout."""
+"""What Git says of this checkout and of the branch that it is to be merged into."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from mergeline.errors import ConfigurationError
 
-def head_commit(root: Path) -> str | None:
-    """Return the SHA-1 of HEAD, with `-dirty` behind it where tracked files differ; None outside a repository."""
-    commit = _git(root, "rev-parse", "HEAD")
+# Whole names: a tag or a branch that is called origin/main must not take the place of origin's main.
+USUAL_BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/remotes/origin/master")
+
+
+@dataclass(frozen=True, slots=True)
+class LineChange:
+    """Lines that a file gained and lost; both 0 for one that Git takes for binary."""
+
+    path: str
+    added: int
+    removed: int
+
+
+def head_commit(root: Path, ignoring: Iterable[Path] = ()) -> str | None:
+    """Return the SHA-1 of HEAD, with `-dirty` behind it where tracked files differ, other than those to ignore.
+
+    None outside a repository and before the first commit.
+    """
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if commit is None:
         return None
-    return f"{commit}-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else commit
+    return f"{commit}-dirty" if changed_files(root, ignoring) else commit
+
+
+def changed_files(root: Path, ignoring: Iterable[Path] = ()) -> tuple[str, ...]:
+    """Return the tracked files that differ from HEAD, in the worktree or in the index, other than those to ignore."""
+    left_out = {path.as_posix() for path in ignoring}
+    found = _names(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+    return tuple(name for name in found if name not in left_out)
+
+
+def base_branch(root: Path, named: str | None = None) -> str | None:
+    """Return the branch to compare with: `named`, else origin's default branch, else None.
+
+    Raises `ConfigurationError` where the named one is no commit here.
+    """
+    if named is not None:
+        if commit_of(root, named) is None:
+            raise ConfigurationError(f"--base: {named!r} is no branch or commit here; fetch it, or name another")
+        return named
+    found = (_git(root, "rev-parse", "--abbrev-ref", "--verify", "--quiet", name) for name in USUAL_BASES)
+    return next((name for name in found if name and commit_of(root, name) is not None), None)
+
+
+def commit_of(root: Path, name: str) -> str | None:
+    """Return the SHA-1 of a branch, tag or commit; None where there is none of this name."""
+    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return None if found is None or found.startswith("^") else found  # ^main: all that main does not lead to
+
+
+def fork_point(root: Path, base: str) -> str | None:
+    """Return the commit at which this branch left the base; None where they have nothing in common."""
+    return _git(root, "merge-base", "--end-of-options", base, "HEAD")
+
+
+def read(root: Path, commit: str, path: Path) -> bytes | None:
+    """Return a file's bytes at a commit; None where it was not there."""
+    ran = _run(root, "cat-file", "blob", "--end-of-options", f"{commit}:{path.as_posix()}")
+    return ran.stdout if ran is not None and ran.returncode == 0 else None
+
+
+def versions(root: Path, commit: str, path: Path, *, merged: bool = True) -> tuple[bytes, ...]:
+    """Return every content that a file had in the history of a commit, the newest first.
+
+    With `merged`, on the branches that were merged into it as well; without, only on the branch itself.
+    """
+    how = "--full-history" if merged else "--first-parent"
+    log = ("log", how, "--format=%H", "--end-of-options", commit, "--", path.as_posix())
+    commits = (_git(root, *log) or "").split()
+    found = (read(root, each, path) for each in commits)
+    return tuple(content for content in found if content is not None)
+
+
+def line_changes(root: Path, base: str, paths: Sequence[str]) -> tuple[LineChange, ...]:
+    """Return what changed in these paths since the branch left the base, what is not committed yet included."""
+    start = fork_point(root, base)
+    if start is None:
+        return ()
+    listed = _names(root, "diff", "--numstat", "--no-renames", "-z", start, "--", *paths)
+    rows = (line.split("\t", 2) for line in listed)
+    return tuple(LineChange(path, _count(added), _count(removed)) for added, removed, path in rows)
+
+
+def conflicts(root: Path) -> tuple[str, ...]:
+    """Return the files that a merge left in conflict."""
+    return tuple(_names(root, "diff", "--name-only", "--diff-filter=U", "-z"))
+
+
+def tracked(root: Path, path: Path) -> bool:
+    """Whether Git knows a file here, in conflict or not."""
+    return bool(_git(root, "ls-files", "--", path.as_posix()))
+
+
+def merging(root: Path) -> bool:
+    """Whether a merge is under way."""
+    return commit_of(root, "MERGE_HEAD") is not None
+
+
+def do(root: Path, *arguments: str) -> str:
+    """Run a Git command that changes something and return its output; raise `ConfigurationError` where it fails."""
+    ran = _run(root, *arguments)
+    if ran is None:
+        raise ConfigurationError("git: not installed; this command works on a Git repository")
+    if ran.returncode:
+        said = " ".join((ran.stderr or ran.stdout).decode("utf-8", "replace").split())
+        raise ConfigurationError(f"git {arguments[0]}: {said[:300]}")
+    return ran.stdout.decode("utf-8", "replace")
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isdigit() else 0
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    said = _said(root, *arguments)
+    return None if said is None else said.strip()
+
+
+def _names(root: Path, *arguments: str) -> list[str]:
+    """What a command with `-z` lists: a name may begin or end in blanks, and hold any sign but NUL."""
+    return [name for name in (_said(root, *arguments) or "").split("\0") if name]
+
+
+def _said(root: Path, *arguments: str) -> str | None:
+    ran = _run(root, *arguments)
+    return ran.stdout.decode("utf-8", "replace") if ran is not None and ran.returncode == 0 else None
+
+
+def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
     try:
-        ran = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
     except FileNotFoundError:  # no git on this machine
         return None
-    return ran.stdout.strip() if ran.returncode == 0 else None

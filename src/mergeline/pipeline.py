@@ -7,19 +7,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline.errors import ConfigurationError, DataError, MergelineError, ServiceError, VerificationError
+from mergeline.layout import DATA, DATA_FILE
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+    from dvc.stage import Stage
 
-DATA = Path("data")
-DATA_FILE = Path("data.dvc")
+
 SAMPLE = Path("sample")
 SIGNAL_BASE = 128  # a shell's exit code for a process that a signal ended
 
@@ -56,7 +57,7 @@ def reproduce(root: Path, targets: Sequence[str] = (), *, force: bool = False, p
             raise _stage_error(err) from err
         except DvcException as err:
             raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
-    return tuple(stage.addressing for stage in stages if not stage.is_data_source)
+    return tuple(_name(stage) for stage in stages if not stage.is_data_source)
 
 
 def freshness(root: Path) -> Freshness:
@@ -68,6 +69,56 @@ def freshness(root: Path) -> Freshness:
             return Freshness(repo.status(), repo.metrics.diff(), repo.params.diff())
         except DvcException as err:
             raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
+
+
+def stale(root: Path) -> dict[str, str]:
+    """Return the stages whose results do not belong to their inputs, each with what differs.
+
+    Needs no data and no cache: what is not here is taken for what the files in Git say it is (`dvc status` calls it
+    changed, `dvc repro --dry --allow-missing` says nothing at all). A record that was edited by hand or taken out of
+    Git makes its stage stale as well.
+    """
+    from dvc.exceptions import DvcException
+
+    with opened(root) as repo:
+        try:
+            stages = [stage for stage in repo.index.stages if not stage.is_data_source]
+            outs = {out.fs_path: out.hash_info for stage in repo.index.stages for out in stage.outs}
+            found = {_name(stage): _what_differs(stage, outs) for stage in stages}
+        except DvcException as err:
+            raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
+    return {name: said for name, said in found.items() if said}
+
+
+def _name(stage: Stage) -> str:
+    """A stage's name, wherever this process runs; DVC's own is relative to the current folder."""
+    place = str(stage.repo.fs.relpath(stage.path, stage.repo.root_dir))
+    return str(stage.name) if place == "dvc.yaml" else f"{place}:{stage.name}"
+
+
+def _what_differs(stage: Stage, outs: Mapping[str, Any]) -> str:
+    """The first thing in which a stage differs from what `dvc.lock` holds of it; nothing where there is none."""
+    from dvc.dependency import ParamsDependency
+
+    if stage.changed_stage():
+        return "its command or its list of files changed"
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            changed = bool(dep.status())
+        elif dep.fs_path in outs and outs[dep.fs_path] != dep.hash_info:
+            changed = True  # made by a stage, or named by data.dvc, with another hash than the one that was read
+        else:
+            changed = dep.changed_checksum() if dep.exists else dep.fs_path not in outs
+        if changed:
+            return f"{dep} changed"
+    for out in stage.outs:
+        if not out.hash_info:
+            return f"{out} has never been written"
+        if not out.use_cache and not out.exists:  # Git holds it, or nothing does
+            return f"{out} is missing"
+        if out.exists and out.changed_checksum():
+            return f"{out} is not what the stage wrote"
+    return ""
 
 
 def track_data(root: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 MISSING_CODE = 0
 OTHER_CODE = 1
 FIRST_CATEGORY_CODE = 2
+SCORE = "score"  # the model's own column beside the features, in the reference and in logs
 
 
 class Task(StrEnum):
@@ -60,7 +61,7 @@ class Signature:
     """All that is needed to turn a row into the model's input and its output into an answer.
 
     `classes` names the columns of the scores (empty for a regression); a binary model answers `classes[1]` from
-    `threshold` on. The scores of a regression are in the target's own unit. `model_sha256` names the bytes of the model
+    `threshold` on. The scores of a regression are in the target's own unit. `onnx_sha256` names the bytes of the model
     that this signature belongs to; None in a signature that is not written yet.
     """
 
@@ -70,7 +71,7 @@ class Signature:
     classes: tuple[str, ...]
     threshold: float | None
     samples: tuple[KnownSample, ...] = ()
-    model_sha256: str | None = None
+    onnx_sha256: str | None = None
 
     def to_json(self) -> str:
         """Return the text of `signature.json`; `from_json` reads it back to an equal record."""
@@ -87,5 +88,5 @@ class Signature:
             classes=tuple(raw["classes"]),
             threshold=raw["threshold"],
             samples=tuple(KnownSample(s["row"], tuple(s["scores"])) for s in raw["samples"]),
-            model_sha256=raw["model_sha256"],
+            onnx_sha256=raw["onnx_sha256"],
         )

@@ -21,6 +21,21 @@ def partitions(folder: Path) -> tuple[Path, ...]:
     return found
 
 
+def columns(folder: Path) -> tuple[str, ...]:
+    """Return the names of the columns that every partition of a folder has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shared: dict[str, None] | None = None
+    for path in partitions(folder):
+        try:
+            names = pq.read_schema(path).names
+        except (pa.ArrowInvalid, OSError) as err:
+            raise DataError(f"{path}: not a whole Parquet file ({str(err).splitlines()[0]})") from err
+        shared = dict.fromkeys(names) if shared is None else {name: None for name in shared if name in names}
+    return tuple(shared or ())
+
+
 def read_partition(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the named columns of one partition, all of them by default, in the order asked for.
 

@@ -7,7 +7,6 @@ its model, so uploading twice logs once.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -44,16 +43,11 @@ QUIET_AND_QUICK = {
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a run is traced by: the commit, the data that DVC names, the bytes that came out."""
+    """What a run is traced by: the commit, the data that DVC names, the SHA-256 of the model that came out."""
 
     git_commit: str
     data_md5: str
     model_sha256: str
-
-
-def model_sha256(model: bytes) -> str:
-    """Return the SHA-256 of the served model, in hexadecimal."""
-    return hashlib.sha256(model).hexdigest()
 
 
 def leave(root: Path, trained: Trained, candidate: Path, lineage: Lineage) -> None:

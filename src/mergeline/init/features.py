@@ -13,8 +13,7 @@ from mergeline.init.column import REPEATING, Column
 from mergeline.init.reading import OTHER_DATE, all_match
 from mergeline.init.values import kept, short
 from mergeline.models.encoder import category_text
-from mergeline.params import SCORE
-from mergeline.schema import Task
+from mergeline.schema import SCORE, Task
 
 if TYPE_CHECKING:
     import pandas as pd

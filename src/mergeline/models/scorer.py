@@ -60,8 +60,8 @@ class Scorer:
         except (ValueError, KeyError, TypeError) as err:
             raise VerificationError(f"{folder / SIGNATURE_FILE}: not a signature ({_line(err)})") from err
         found = hashlib.sha256(model).hexdigest()
-        if found != signature.model_sha256:
-            expected = f"expected the bytes of SHA-256 {signature.model_sha256}, which {SIGNATURE_FILE} names"
+        if found != signature.onnx_sha256:
+            expected = f"expected the bytes of SHA-256 {signature.onnx_sha256}, which {SIGNATURE_FILE} names"
             raise VerificationError(f"{folder / MODEL_FILE}: {expected}, found {found}; restore both files together")
         return cls(model, signature, threads)
 

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mergeline.report.card import interval
+from mergeline.report.escape import clean
 
 
 def summary(
-    ran: Sequence[str], validation: dict[str, Any], training: dict[str, Any], evaluation: dict[str, Any]
+    ran: Sequence[str],
+    validation: dict[str, Any],
+    training: dict[str, Any],
+    evaluation: dict[str, Any],
+    comparison: dict[str, Any] | None = None,
 ) -> str:
     """Return the lines for a terminal: what ran, the data, the model, the figure that counts, and where to read on."""
     quality, rows = validation["quality"], sum(validation["rows"].values())
@@ -23,7 +28,11 @@ def summary(
         ("data", f"{rows:,} rows in {len(validation['rows'])} partitions, {held}, quality {quality['score']:.3f}"),
         ("model", f"{training['family']} on {fitted:,} rows"),
         ("holdout", f"{figure} on {evaluation['rows']:,} rows"),
-        ("read", "reports/evaluate/model_card.md, reports/validate/"),
     ]
+    read = "reports/evaluate/model_card.md, reports/validate/"
+    if comparison is not None:
+        lines.append(("verdict", clean(comparison["sentence"], 1000)))
+        read = f"reports/report.md, {read}"
+    lines.append(("read", read))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)

@@ -11,7 +11,7 @@ import numpy as np
 from mergeline import metrics
 from mergeline.errors import DataError
 from mergeline.holdout import labelled, split
-from mergeline.metrics import PRIMARY_METRIC, Metric, PrecisionRecallPoint, ReliabilityBin, RocPoint
+from mergeline.metrics import Metric, PrecisionRecallPoint, ReliabilityBin, RocPoint
 from mergeline.models.encoder import category_text, encode
 from mergeline.models.importance import Importance, permutation_importance
 from mergeline.schema import Signature, Task
@@ -105,7 +105,7 @@ def evaluate(
     binary, classes = signature.task is Task.BINARY, signature.classes
     positive = scores[:, 1] if binary else scores[:, 0]
     return Evaluation(
-        primary=PRIMARY_METRIC[signature.task],
+        primary=params.primary,
         rows=len(holdout),
         first_time=_time(holdout, params, 0),
         last_time=_time(holdout, params, -1),
@@ -149,7 +149,6 @@ def _slices(
 ) -> tuple[SliceMetric, ...]:
     """The primary metric of every slice with rows enough, the columns in the order of `evaluate.slices`."""
     found = []
-    primary = PRIMARY_METRIC[signature.task]
     for column in params.evaluate.slices:
         values = category_text(rows[column]).fillna(MISSING_SLICE).to_numpy()
         for value in sorted(set(values)):
@@ -158,7 +157,7 @@ def _slices(
             if count < params.evaluate.min_slice_rows:
                 continue
             measured = task_metrics(signature, target[inside], scores[inside], params.evaluate.confidence)
-            metric = next((each for each in measured if each.name == primary), None)
+            metric = next((each for each in measured if each.name == params.primary), None)
             found.append(SliceMetric(column, str(value), count, metric))
     return tuple(found)
 

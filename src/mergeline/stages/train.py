@@ -37,6 +37,7 @@ class TrainingRecord:
     settings: dict[str, Any]
     seed: int
     holdout: dict[str, Any]
+    holdout_by: str
     training_rows: int
     tuning_rows: int
     unlabelled_rows: int
@@ -111,7 +112,7 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
     scorer = Scorer(model, signature)
     difference = parity(fitted, calibration, scorer, problem, parts.matrix)
     signature = replace(
-        signature, samples=_known_samples(parts.rows, scorer), model_sha256=hashlib.sha256(model).hexdigest()
+        signature, samples=_known_samples(parts.rows, scorer), onnx_sha256=hashlib.sha256(model).hexdigest()
     )
     progress("weighing features")
     record = TrainingRecord(
@@ -119,6 +120,7 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
         settings=params.train.settings.model_dump(mode="json"),
         seed=params.train.seed,
         holdout=params.data.holdout.model_dump(),
+        holdout_by=params.data.holdout_by,
         training_rows=len(parts.fit.target),
         tuning_rows=len(parts.tuning.target) if parts.tuning else 0,
         unlabelled_rows=len(table) - len(rows),

@@ -1,0 +1,201 @@
+"""What a branch must show before it may be merged: the check `gate`, one finding a question."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline import base as base_branch
+from mergeline import files, pipeline
+from mergeline.errors import ConfigurationError, DataError, VerificationError
+from mergeline.layout import CANDIDATE, CHAMPION, COMPARISON, DATA, LOCK, PRODUCTION, RECEIPT, STAGING
+from mergeline.release.champion import Champion
+from mergeline.release.manifests import NO_RELEASE, Release, parse_release
+from mergeline.release.receipt import parse_receipt
+
+if TYPE_CHECKING:
+    from mergeline.params import Params
+    from mergeline.release.receipt import Receipt
+
+AGAIN = "`mergeline repro` and `mergeline record` bring the branch up to date"
+FORK = "on a fork, a maintainer pushes the branch to this repository first"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to one question: whether it holds, and a sentence that says so or what to do."""
+
+    name: str
+    held: bool
+    said: str
+
+
+def findings(root: Path, base: str | None, settings: Params) -> Iterator[Finding]:
+    """Judge the versioned records of the branch at `root`; runs no stage, needs no data and no model.
+
+    - `fresh`: every stage's records belong to its inputs;
+    - `receipt`: the receipt is that of this dvc.lock, these data, this model;
+    - `champion`: the comparison was with what production serves now, by the policy that holds now;
+    - `releases`: each environment serves what the verdict, a promotion or a revert may put there;
+    - `verdict`: the candidate was not rejected.
+    """
+    unchanged = base_branch.unchanged(root, base)
+    stale = pipeline.stale(root)
+    yield _fresh(stale)
+    if stale and not (root / COMPARISON).exists():
+        return  # no stage was ever recorded, so that nothing else can be asked
+    yield _receipt(root)
+    yield _champion(root, base, settings)
+    comparison = _comparison(root)
+    yield from _releases(root, base, settings, comparison, unchanged=unchanged)
+    yield _verdict(comparison, unchanged=unchanged)
+
+
+def release_for(root: Path, base: str | None, settings: Params, comparison: dict[str, Any]) -> Release:
+    """Return what staging is to serve after the merge: the candidate if it is promoted, else what the base has.
+
+    The image is the base's in either case: it changes in a pull request of its own.
+    """
+    standing = base_branch.release(root, base, STAGING)
+    if comparison["verdict"] != "promote":
+        return standing
+    receipt = parse_receipt(files.read_text(root / RECEIPT, "mergeline repro"))
+    return Release(
+        model_sha256=receipt.model.sha256,
+        store=settings.release.store,
+        receipt_sha256=files.sha256(root / RECEIPT),
+        image=standing.image,
+    )
+
+
+def _fresh(stale: dict[str, str]) -> Finding:
+    if not stale:
+        return Finding("fresh", True, "every stage's records belong to its inputs")
+    said = "; ".join(f"{stage}: {why}" for stage, why in stale.items())
+    return Finding("fresh", False, f"the branch holds no result of its inputs ({said}); {AGAIN}; {FORK}")
+
+
+def _receipt(root: Path) -> Finding:
+    try:
+        receipt = parse_receipt((root / RECEIPT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Finding("receipt", False, f"there is no {RECEIPT}; {AGAIN}")
+    except (UnicodeDecodeError, VerificationError) as err:
+        return Finding("receipt", False, f"{RECEIPT} cannot be read ({err}); {AGAIN}")
+    wrong = list(_receipt_problems(root, receipt))
+    if wrong:
+        return Finding("receipt", False, f"{RECEIPT} is another result's: {'; '.join(wrong)}; {AGAIN}")
+    return Finding("receipt", True, f"the receipt is that of {LOCK}, the data and model {receipt.model.sha256[:12]}")
+
+
+def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
+    from mergeline.release.store import model_of
+
+    lock = files.sha256(root / LOCK) if (root / LOCK).exists() else "missing"
+    if receipt.dvc_lock_sha256 != lock:
+        yield f"{LOCK} is {lock[:12]}, the receipt says {receipt.dvc_lock_sha256[:12]}"
+    data = pipeline.data_md5(root)
+    if receipt.data.get(DATA.name) != data:
+        yield f"the data are {data}, the receipt says {receipt.data.get(DATA.name)}"
+    compared = _comparison(root)["candidate"]["sha256"]
+    if receipt.model.sha256 != compared:
+        yield f"the comparison judged model {compared[:12]}, the receipt says {receipt.model.sha256[:12]}"
+    if (root / CANDIDATE).exists() and (found := model_of(root / CANDIDATE).sha256) != receipt.model.sha256:
+        yield f"the model here is {found[:12]}, the receipt says {receipt.model.sha256[:12]}"
+
+
+def _comparison(root: Path) -> dict[str, Any]:
+    found = files.read_json(root / COMPARISON, "mergeline compare")
+    if not isinstance(found, dict) or not {"verdict", "sentence", "candidate", "gates"} <= found.keys():
+        raise DataError(f"{COMPARISON}: not as `mergeline compare` writes it; `mergeline repro` makes it anew")
+    return found
+
+
+def _champion(root: Path, base: str | None, settings: Params) -> Finding:
+    now = base_branch.expected(root, base, settings)
+    try:
+        then = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, ConfigurationError, VerificationError) as err:
+        return Finding("champion", False, f"{CHAMPION} cannot be read ({err}); {AGAIN}")
+    if then == now:
+        whom = f"model {now.served.model_sha256[:12]}" if now.served else f"a baseline ({now.without})"
+        return Finding("champion", True, f"the comparison is with what production serves now: {whom}")
+    if then.served != now.served:
+        served = now.served.model_sha256[:12] if now.served else "no model"
+        compared = then.served.model_sha256[:12] if then.served else "a baseline"
+        return Finding("champion", False, f"production serves {served} now, the comparison is with {compared}; {AGAIN}")
+    what = "the policy" if (then.gates, then.slices) != (now.gates, now.slices) else "the base branch's model"
+    return Finding("champion", False, f"{what} has changed since the comparison; {AGAIN}")
+
+
+def _releases(
+    root: Path, base: str | None, settings: Params, comparison: dict[str, Any], *, unchanged: bool
+) -> Iterator[Finding]:
+    for path in (STAGING, PRODUCTION):
+        name = f"{path.parent.name} release"
+        try:
+            mine = parse_release((root / path).read_text(encoding="utf-8")) if (root / path).exists() else NO_RELEASE
+        except (UnicodeDecodeError, VerificationError) as err:
+            yield Finding(name, False, f"{path}: {err}")
+            continue
+        if path == STAGING and not unchanged:
+            wanted = release_for(root, base, settings, comparison)
+            said = "as the verdict has it" if mine == wanted else f"{path} is not as the verdict has it; {AGAIN}"
+            yield Finding(name, mine == wanted, said)
+        else:
+            yield _known_release(root, base, path, mine, name)
+
+
+def _known_release(root: Path, base: str | None, path: Path, mine: Release, name: str) -> Finding:
+    """A release without a new result: the base's, another image of it, a promotion from staging, one of before."""
+    standing = base_branch.release(root, base, path)
+    if mine == standing:
+        return Finding(name, True, "as the base branch has it")
+    if path == STAGING and _but_image(mine) == _but_image(standing):
+        return Finding(name, True, "the base branch's model in another image")
+    if path == PRODUCTION and mine == base_branch.release(root, base, STAGING):
+        return Finding(name, True, "what staging serves: a promotion")
+    if base is not None and mine in base_branch.live_before(root, base, path):
+        return Finding(name, True, "it was live before: a rollback, nothing is trained")
+    allowed = "what staging serves or what was live before" if path == PRODUCTION else "what was live before"
+    return Finding(name, False, f"{path} names a release that no verdict made; expected {allowed}")
+
+
+def _but_image(release: Release) -> tuple[str | None, ...]:
+    return (release.model_sha256, release.store, release.receipt_sha256)
+
+
+def _verdict(comparison: dict[str, Any], *, unchanged: bool) -> Finding:
+    if unchanged:
+        return Finding("verdict", True, "this branch brings no result of its own: nothing is to be judged")
+    failed = [gate["name"] for gate in comparison["gates"] if gate["outcome"] == "failed"]
+    named = f" (failed: {', '.join(failed)})" if failed else ""
+    return Finding("verdict", comparison["verdict"] != "reject", f"{comparison['sentence']}{named}")
+
+
+def differences(old: Any, new: Any, where: str = "", tolerance: float = 1e-6) -> Iterator[str]:
+    """Yield each place at which two records differ by more than the tolerance.
+
+    >>> list(differences({"a": [1.0, "x"]}, {"a": [1.1, "x"]}))
+    ['a.0: 1.0, now 1.1']
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            inner = f"{where}.{key}" if where else str(key)
+            yield from differences(old.get(key), new.get(key), inner, tolerance)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for position, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from differences(before, after, f"{where}.{position}", tolerance)
+    elif _is_number(old) and _is_number(new):
+        # the smaller of both: infinity would allow anything
+        if not abs(old - new) <= tolerance * max(1.0, min(abs(old), abs(new))):
+            yield f"{where}: {old}, now {new}"
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield f"{where}: {json.dumps(old)[:60]}, now {json.dumps(new)[:60]}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)

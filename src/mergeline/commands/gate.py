@@ -1,0 +1,54 @@
+"""The verb `gate`: whether this branch may be merged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline import files, git
+from mergeline.admission import Finding, differences, findings
+from mergeline.commands import stages
+from mergeline.commands.settings import load_params
+from mergeline.errors import GateRefused
+from mergeline.layout import COMPARISON, EVALUATION
+
+if TYPE_CHECKING:
+    from mergeline.params import Params
+
+logger = logging.getLogger(__name__)
+
+
+def gate(root: Path, base: str | None, *, rerun: bool) -> str:
+    """Return the findings, one a line; raise `GateRefused` where one does not hold.
+
+    With `rerun`, evaluate and compare are run once more on the data and the model that lie here, and their records must
+    be those of the branch within 1e-6: a dvc.lock that Git merged out of two is then found out.
+    """
+    settings = load_params(root)
+    found = list(findings(root, git.base_branch(root, base), settings))
+    if rerun:
+        found += _rerun(root, settings)
+    text = "\n".join(f"{'held' if each.held else 'REFUSED'}  {each.name}: {each.said}" for each in found)
+    refused = [each.name for each in found if not each.held]
+    if refused:
+        logger.info(text)
+        raise GateRefused(f"gate: {', '.join(refused)} {'does' if len(refused) == 1 else 'do'} not hold; see above")
+    return text
+
+
+def _rerun(root: Path, settings: Params) -> Iterator[Finding]:
+    yield _same(root, EVALUATION, "evaluate", stages.evaluation(root, settings).as_dict())
+    yield _same(root, COMPARISON, "compare", stages.comparison(root, settings).as_dict())
+
+
+def _same(root: Path, path: Path, verb: str, now: dict[str, Any]) -> Finding:
+    """Whether a stage that has just run again says what the branch has recorded."""
+    apart = list(differences(files.read_json(root / path, f"mergeline {verb}"), files.plain(now)))
+    if not apart:
+        return Finding(f"{verb} again", True, f"{path} comes out as it is recorded")
+    shown = "; ".join(apart[:3])
+    return Finding(
+        f"{verb} again", False, f"{path} is not what `{verb}` gives: {shown}; `mergeline repro` makes it anew"
+    )
