@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from promoted import PRODUCTION, STAGING, Promoted
+from promoted import PRODUCTION, STAGING, Promoted, better
 from repositories import Repository
 
 from mergeline.release.manifests import NO_RELEASE, format_release, parse_release
@@ -21,12 +21,6 @@ def ran(here: Repository, *arguments: str, code: int = 0) -> str:
     done = here.run(*arguments)
     assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
-
-
-def better(here: Promoted) -> None:
-    """A model that learns more from the same rows."""
-    here.change_params({"train.hist_gradient_boosting": {"iterations": 40, "leaves": 16}})
-    here.commit("A larger model")
 
 
 def worse(here: Promoted) -> None:
@@ -117,15 +111,11 @@ def test_a_record_that_was_edited_by_hand_is_found(promoted: Promoted) -> None:
 # ---- The ten kinds (R19) ---------------------------------------------------------------------------------------------
 
 
-def test_r19_a_better_model_is_promoted_and_its_gate_is_green(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
-    receipt = parse_receipt((promoted.root / RECEIPT).read_text())
-    assert release(promoted, STAGING) == receipt.model.sha256 != release(promoted, PRODUCTION)
-    assert promoted.comparison()["difference"]["low"] > 0
-    said = ran(promoted, "gate", "--rerun")
+def test_r19_a_better_model_is_promoted_and_its_gate_is_green(reviewed: Promoted) -> None:
+    receipt = parse_receipt((reviewed.root / RECEIPT).read_text())
+    assert release(reviewed, STAGING) == receipt.model.sha256 != release(reviewed, PRODUCTION)
+    assert reviewed.comparison()["difference"]["low"] > 0
+    said = ran(reviewed, "gate", "--rerun")
     assert "REFUSED" not in said
     assert "reports/comparison.json comes out as it is recorded" in said
 
@@ -150,33 +140,25 @@ def test_r19_a_tie_is_recorded_and_held(promoted: Promoted) -> None:
     assert "a tie, the release stays as it is" in ran(promoted, "gate")
 
 
-def test_a_promotion_that_became_a_tie_gives_staging_back_to_the_base(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
-    tie(promoted)
-    ran(promoted, "repro")
-    assert f"REFUSED  staging release: {STAGING} is not as the verdict has it" in ran(promoted, "gate", code=4)
-    ran(promoted, "record")
-    assert release(promoted, STAGING) == release(promoted, PRODUCTION)
-    ran(promoted, "gate")
+def test_a_promotion_that_became_a_tie_gives_staging_back_to_the_base(reviewed: Promoted) -> None:
+    tie(reviewed)
+    ran(reviewed, "repro")
+    assert f"REFUSED  staging release: {STAGING} is not as the verdict has it" in ran(reviewed, "gate", code=4)
+    ran(reviewed, "record")
+    assert release(reviewed, STAGING) == release(reviewed, PRODUCTION)
+    ran(reviewed, "gate")
 
 
-def test_r19_documentation_is_not_judged_even_after_production_has_moved(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
-    promoted.merge("better")
-    promoted.promote()
-    promoted.branch("docs")
-    (promoted.root / "README.md").write_text("# What it is for\n")
-    promoted.commit("Say what it is for")
-    assert "ran      nothing" in ran(promoted, "repro")
-    assert "nothing to record" in ran(promoted, "record")
-    assert promoted.git("status", "--porcelain") == ""
-    assert "this branch brings no result of its own" in ran(promoted, "gate")
+def test_r19_documentation_is_not_judged_even_after_production_has_moved(reviewed: Promoted) -> None:
+    reviewed.merge("better")
+    reviewed.promote()
+    reviewed.branch("docs")
+    (reviewed.root / "README.md").write_text("# What it is for\n")
+    reviewed.commit("Say what it is for")
+    assert "ran      nothing" in ran(reviewed, "repro")
+    assert "nothing to record" in ran(reviewed, "record")
+    assert reviewed.git("status", "--porcelain") == ""
+    assert "this branch brings no result of its own" in ran(reviewed, "gate")
 
 
 def test_r19_a_refactoring_that_gives_the_same_model_is_held(promoted: Promoted) -> None:
@@ -199,38 +181,30 @@ def test_r19_an_image_bump_changes_staging_and_no_model(promoted: Promoted) -> N
     assert "the base branch's model in another image" in ran(promoted, "gate")
 
 
-def test_r19_a_promotion_is_green_and_one_of_another_model_is_not(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
-    promoted.merge("better")
-    promoted.branch("promote/production")
-    shutil.copy(promoted.root / STAGING, promoted.root / PRODUCTION)
-    promoted.commit("release(production)")
-    assert "what staging serves: a promotion" in ran(promoted, "gate")
-    forged = parse_release((promoted.root / PRODUCTION).read_text())
-    text = (promoted.root / PRODUCTION).read_text().replace(str(forged.model_sha256), "f" * 64)
-    (promoted.root / PRODUCTION).write_text(text)
-    promoted.commit("Another model")
-    assert "names a release that no verdict made" in ran(promoted, "gate", code=4)
-    (promoted.root / PRODUCTION).write_text(text + "    replicas: 9\n")
-    assert "REFUSED  production release" in ran(promoted, "gate", code=4)
+def test_r19_a_promotion_is_green_and_one_of_another_model_is_not(reviewed: Promoted) -> None:
+    reviewed.merge("better")
+    reviewed.branch("promote/production")
+    shutil.copy(reviewed.root / STAGING, reviewed.root / PRODUCTION)
+    reviewed.commit("release(production)")
+    assert "what staging serves: a promotion" in ran(reviewed, "gate")
+    forged = parse_release((reviewed.root / PRODUCTION).read_text())
+    text = (reviewed.root / PRODUCTION).read_text().replace(str(forged.model_sha256), "f" * 64)
+    (reviewed.root / PRODUCTION).write_text(text)
+    reviewed.commit("Another model")
+    assert "names a release that no verdict made" in ran(reviewed, "gate", code=4)
+    (reviewed.root / PRODUCTION).write_text(text + "    replicas: 9\n")
+    assert "REFUSED  production release" in ran(reviewed, "gate", code=4)
 
 
-def test_r6_a_revert_of_a_promotion_is_green_and_trains_nothing(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
-    promoted.merge("better")
-    before = (promoted.root / PRODUCTION).read_bytes()
-    promoted.promote()
-    promoted.branch("rollback")
-    promoted.git("revert", "--no-edit", "HEAD")
-    assert (promoted.root / PRODUCTION).read_bytes() == before
-    assert "it was live before: a rollback, nothing is trained" in ran(promoted, "gate")
-    assert "nothing to record" in ran(promoted, "record")
+def test_r6_a_revert_of_a_promotion_is_green_and_trains_nothing(reviewed: Promoted) -> None:
+    reviewed.merge("better")
+    before = (reviewed.root / PRODUCTION).read_bytes()
+    reviewed.promote()
+    reviewed.branch("rollback")
+    reviewed.git("revert", "--no-edit", "HEAD")
+    assert (reviewed.root / PRODUCTION).read_bytes() == before
+    assert "it was live before: a rollback, nothing is trained" in ran(reviewed, "gate")
+    assert "nothing to record" in ran(reviewed, "record")
 
 
 def test_r19_a_change_of_policy_judges_nothing_and_holds_from_its_merge_on(promoted: Promoted) -> None:
@@ -287,31 +261,23 @@ def test_r19_a_fork_that_changes_inputs_is_red_with_instructions(promoted: Promo
     assert "on a fork, a maintainer pushes the branch to this repository first" in said
 
 
-def test_the_gate_needs_no_data_and_no_model(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
+def test_the_gate_needs_no_data_and_no_model(reviewed: Promoted) -> None:
     for folder in ("data", "models/candidate", "reports/compare", "reports/evaluate", ".dvc/cache", ".mergeline"):
-        shutil.rmtree(promoted.root / folder)
-    (promoted.root / ".mergeline").mkdir()
-    ran(promoted, "gate")
-    assert "nothing to record" in ran(promoted, "record")
+        shutil.rmtree(reviewed.root / folder)
+    (reviewed.root / ".mergeline").mkdir()
+    ran(reviewed, "gate")
+    assert "nothing to record" in ran(reviewed, "record")
 
 
 # ---- A champion that has moved (R4) ----------------------------------------------------------------------------------
 
 
-def test_r4_a_comparison_with_an_outdated_champion_does_not_pass(promoted: Promoted) -> None:
-    promoted.branch("better")
-    better(promoted)
-    ran(promoted, "repro")
-    ran(promoted, "record")
-    ran(promoted, "gate")
-    old = release(promoted, PRODUCTION)
-    promoted.on_main(withdraw, "Withdrawn")
-    promoted.git("checkout", "-q", "better")
-    said = ran(promoted, "gate", code=4)
+def test_r4_a_comparison_with_an_outdated_champion_does_not_pass(reviewed: Promoted) -> None:
+    ran(reviewed, "gate")
+    old = release(reviewed, PRODUCTION)
+    reviewed.on_main(withdraw, "Withdrawn")
+    reviewed.git("checkout", "-q", "better")
+    said = ran(reviewed, "gate", code=4)
     assert f"production serves no model now, the comparison is with {str(old)[:12]}" in said
 
 

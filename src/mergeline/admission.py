@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mergeline import base as base_branch
 from mergeline import files, pipeline
-from mergeline.errors import ConfigurationError, DataError, VerificationError
+from mergeline.errors import DataError, VerificationError
 from mergeline.layout import CANDIDATE, CHAMPION, COMPARISON, DATA, LOCK, PRODUCTION, RECEIPT, STAGING
 from mergeline.release.champion import Champion
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
@@ -118,7 +118,7 @@ def _champion(root: Path, base: str | None, settings: Params) -> Finding:
     now = base_branch.expected(root, base, settings)
     try:
         then = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, ConfigurationError, VerificationError) as err:
+    except (FileNotFoundError, UnicodeDecodeError, VerificationError) as err:
         return Finding("champion", False, f"{CHAMPION} cannot be read ({err}); {AGAIN}")
     if then == now:
         whom = f"model {now.served.model_sha256[:12]}" if now.served else f"a baseline ({now.without})"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import git, pipeline
-from mergeline.errors import ConfigurationError, VerificationError
+from mergeline.errors import VerificationError
 from mergeline.layout import CHAMPION, LOCK, PRODUCTION, RECEIPT, STAGING
 from mergeline.params import PARAMS_FILE, PRIMARY_METRICS, parse_gates, parse_yaml
 from mergeline.release.champion import BaseModel, Champion, Served, Without
@@ -44,7 +44,7 @@ def expected(root: Path, base: str | None, settings: Params) -> Champion:
     found = standing(root, base, settings)
     try:
         recorded = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, ConfigurationError, VerificationError):
+    except (FileNotFoundError, UnicodeDecodeError, VerificationError):
         return found
     if recorded == found or not (unchanged(root, base) and not pipeline.stale(root)):
         return found

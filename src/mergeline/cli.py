@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _base(added)
     added.add_argument("--force", action="store_true", help="run all stages")
     added.add_argument("--pull", action="store_true", help="take what is missing from the remote")
+    added.add_argument("--no-track", action="store_true", help="leave MLflow for a later `mergeline track`")
     verb("status", _status, "say what is out of date, and what metrics and parameters changed since the last commit")
     verb("validate", _stage(stages.validate), "the stage: check the table")
     verb("train", _stage(stages.train), "the stage: make the candidate")
@@ -147,7 +148,14 @@ def _remote(parsed: argparse.Namespace) -> None:
 
 
 def _repro(parsed: argparse.Namespace) -> str:
-    return repro.repro(parsed.root, base=parsed.base, force=parsed.force, pull=parsed.pull, environment=os.environ)
+    return repro.repro(
+        parsed.root,
+        base=parsed.base,
+        force=parsed.force,
+        pull=parsed.pull,
+        tracking=not parsed.no_track,
+        environment=os.environ,
+    )
 
 
 def _champion(parsed: argparse.Namespace) -> str:

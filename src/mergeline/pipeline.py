@@ -92,8 +92,8 @@ def stale(root: Path) -> dict[str, str]:
 
 def _name(stage: Stage) -> str:
     """A stage's name, wherever this process runs; DVC's own is relative to the current folder."""
-    place = str(stage.repo.fs.relpath(stage.path, stage.repo.root_dir))
-    return str(stage.name) if place == "dvc.yaml" else f"{place}:{stage.name}"
+    name, place = str(stage.name), stage.path_in_repo
+    return name if place == "dvc.yaml" else f"{place}:{name}"
 
 
 def _what_differs(stage: Stage, outs: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ def resync(root: Path, base: str | None, environment: Mapping[str, str]) -> str:
                 f"resync: {', '.join(others)} conflict; resolve them, `git add` them, then `mergeline resync` again"
             )
         git.do(root, "commit", "--quiet", "--no-edit")
-    said = repro(root, base=base, force=False, pull=False, environment=environment)
+    said = repro(root, base=base, force=False, pull=False, tracking=True, environment=environment)
     return f"{said}\n{record(root, base)}"
 
 

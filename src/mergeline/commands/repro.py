@@ -58,10 +58,12 @@ def champion(root: Path, base: str | None) -> str:
     return f"champion {standing.served.model_sha256}; the gates of the base branch judge"
 
 
-def repro(root: Path, *, base: str | None, force: bool, pull: bool, environment: Mapping[str, str]) -> str:
+def repro(
+    root: Path, *, base: str | None, force: bool, pull: bool, tracking: bool, environment: Mapping[str, str]
+) -> str:
     """Name the champion, run what is out of date, write receipt and report, store the model; return the summary.
 
-    A tracking server that is down is a warning. A model that is to be promoted must be in the store: `ServiceError`
+    Without `tracking`, MLflow is left for a later `track`; a server that is down is a warning. A model that is to be promoted must be in the store: `ServiceError`
     where the store does not take it.
     """
     from mergeline.commands.report import report
@@ -73,10 +75,8 @@ def repro(root: Path, *, base: str | None, force: bool, pull: bool, environment:
     champion(root, base)
     ran = pipeline.reproduce(root, force=force, pull=pull)
     found = write_receipt(root)
-    try:
-        track(root, environment)
-    except ServiceError as err:
-        logger.warning("warning: %s", err)
+    if tracking:
+        _track_or_warn(root, environment)
     if ran or not all((root / path).exists() for path in (REPORT_MARKDOWN, REPORT_HTML)):
         report(root, base)
     comparison = files.read_json(root / COMPARISON, "mergeline compare")
@@ -86,6 +86,13 @@ def repro(root: Path, *, base: str | None, force: bool, pull: bool, environment:
     training = files.read_json(root / TRAINING, "mergeline train")
     evaluation = files.read_json(root / EVALUATION, "mergeline evaluate")
     return summary(ran, validation, training, evaluation, comparison)
+
+
+def _track_or_warn(root: Path, environment: Mapping[str, str]) -> None:
+    try:
+        track(root, environment)
+    except ServiceError as err:
+        logger.warning("warning: %s", err)
 
 
 def write_receipt(root: Path) -> Receipt:

@@ -18,7 +18,7 @@ from mergeline.intervals import Interval
 from mergeline.metrics import Metric
 from mergeline.models.encoder import category_text, encode
 from mergeline.paired import Judged
-from mergeline.schema import Task
+from mergeline.schema import Signature, Task
 from mergeline.stages.comparison import Comparison, Curves, Side
 from mergeline.stages.distributions import distributions
 from mergeline.stages.evaluate import MISSING_SLICE, task_metrics
@@ -159,6 +159,8 @@ def _refusal(holdout: _Holdout, candidate: Contender, champion: Contender | None
     if seen or champion is None:
         return seen
     unknown = set(champion.signature.classes) - set(candidate.signature.classes)
+    if candidate.signature.classes and not champion.signature.classes:
+        return "the champion answers a number, the candidate a class"
     if unknown:
         return f"the champion answers {', '.join(sorted(unknown))}, which the candidate does not know"
     return _seen("the champion", champion, holdout.rows, params)
@@ -194,7 +196,7 @@ def _other(holdout: _Holdout, candidate: Contender, champion: Contender | None, 
         judged = Judged(np.tile(constant, (rows, 1)), 0.5 if len(names) == 2 else None)
     else:
         scores = champion.scorer.score(holdout.rows)
-        judged = Judged(_in_order(scores, champion.signature.classes, names), champion.signature.threshold)
+        judged = Judged(_in_order(scores, champion.signature.classes, names), _threshold(champion.signature, names))
     if not np.isfinite(judged.scores).all():
         raise DataError("some scores are not finite")
     signature = replace(candidate.signature, threshold=judged.threshold)
@@ -216,6 +218,14 @@ def _in_order(scores: NDArray[np.float64], held: tuple[str, ...], wanted: tuple[
     for position, name in enumerate(held):
         ordered[:, wanted.index(name)] = scores[:, position]
     return ordered
+
+
+def _threshold(signature: Signature, wanted: tuple[str, ...]) -> float | None:
+    """The champion's threshold for the candidate's second class, which may be the champion's first."""
+    if signature.threshold is None or signature.classes == wanted:
+        return signature.threshold
+    # on its threshold a row is of the champion's second class, so of the first one only behind what is left of 1
+    return float(np.nextafter(1 - signature.threshold, 1.0))
 
 
 def _difference(
