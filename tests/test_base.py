@@ -47,8 +47,8 @@ def based_on(root: Path, raw: Mapping[str, Any] | str | None, production: Releas
     return root
 
 
-def settings(**sections: Mapping[str, Any]) -> Params:
-    return parse(raw_params(**sections))
+def settings(task: str = "binary", **sections: Mapping[str, Any]) -> Params:
+    return parse(raw_params(task, **sections))
 
 
 # ---- The champion ----------------------------------------------------------------------------------------------------

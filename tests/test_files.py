@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from mergeline.errors import DataError
-from mergeline.files import read_json, recover_folder, replaced_folder, write_bytes, write_json, write_text
+from mergeline.files import (
+    plain,
+    read_json,
+    read_text,
+    recover_folder,
+    replaced_folder,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from mergeline.schema import Task
 
 
 class Killed(BaseException):
@@ -79,6 +90,39 @@ def test_a_record_that_cannot_be_read_says_who_writes_it(tmp_path: Path, content
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"record\.json: (no such record|not JSON .*); mergeline train writes it"):
         read_json(path, "mergeline train")
+
+
+def test_a_text_is_read_back_and_one_that_cannot_be_says_who_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    with pytest.raises(DataError, match=r"manifest\.json: no such record; mergeline repro writes it$"):
+        read_text(path, "mergeline repro")
+    write_text(path, "größer\n")
+    assert read_text(path, "mergeline repro") == "größer\n"
+    path.write_bytes(b"gr\xf6\xdfer\n")
+    with pytest.raises(DataError, match=r"manifest\.json: not UTF-8 text .*; mergeline repro writes it anew$"):
+        read_text(path, "mergeline repro")
+
+
+def test_a_file_is_hashed_as_sha256sum_does(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    path.write_bytes(b"")
+    assert sha256(path) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_plain_record_is_what_its_file_holds(tmp_path: Path) -> None:
+    record = {"task": Task.BINARY, "rows": (1, (2.5, None)), "by": {1: "größer"}}
+    assert plain(record) == {"task": "binary", "rows": [1, [2.5, None]], "by": {"1": "größer"}}
+    assert type(plain(record)["task"]) is str
+    write_json(tmp_path / "record.json", record)
+    assert plain(record) == read_json(tmp_path / "record.json", "mergeline train")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_record_with_nan_or_infinity_has_no_plain_form(value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        plain({"auc": value})
 
 
 def test_a_folder_is_replaced_as_a_whole(kept: Path, workspace: Path) -> None:

@@ -28,9 +28,9 @@ WINTER, SPRING = range(1, 4), range(1, 7)
 def settings(**changes: Any) -> Params:
     """The template's own, with a smaller model; `__` in a name parts the keys of a path."""
     text = (TEMPLATE / "params.yaml").read_text(encoding="utf-8")
-    small = {("train", "hist_gradient_boosting", "iterations"): 60}
-    wanted = {tuple(name.split("__")): value for name, value in changes.items()}
-    return parse(parse_yaml(edited(text, {**small, **wanted})))
+    wanted: dict[tuple[str, ...], Any] = {("train", "hist_gradient_boosting", "iterations"): 60}
+    wanted.update({tuple(name.split("__")): value for name, value in changes.items()})
+    return parse(parse_yaml(edited(text, wanted)))
 
 
 def flights(months: Sequence[int]) -> pd.DataFrame:
@@ -136,10 +136,17 @@ def test_the_model_that_runs_is_held(table: pd.DataFrame, of_spring: Contender) 
     assert found.judgement.sentence == ("the candidate is the model that production serves: the release stays as it is")
 
 
-def test_a_learning_rate_that_is_hardly_another_makes_a_tie_that_is_held(
-    table: pd.DataFrame, of_spring: Contender
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"train__hist_gradient_boosting__learning_rate": 0.0601}, id="hardly another learning rate"),
+        pytest.param({"train__seed": 7}, id="another seed"),
+    ],
+)
+def test_two_models_that_differ_by_chance_alone_are_a_tie_that_is_held(
+    table: pd.DataFrame, of_spring: Contender, changes: dict[str, Any]
 ) -> None:
-    nearly = trained(SPRING, train__hist_gradient_boosting__learning_rate=0.0601)
+    nearly = trained(SPRING, **changes)
     assert nearly.sha256 != of_spring.sha256
     found = judged(table, nearly, of_spring)
     assert found.judgement.verdict == "hold", found.judgement.sentence

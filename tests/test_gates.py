@@ -50,13 +50,13 @@ PRIMARY = {Task.BINARY: "roc_auc", Task.MULTICLASS: "log_loss", Task.REGRESSION:
 
 
 def table(rows: int = 120) -> pd.DataFrame:
-    """Every kind of feature; `member` is true in one row of four."""
+    """Every kind of feature; `member` is true in one row of eight."""
     generator = np.random.default_rng(5)
     return pd.DataFrame(
         {
             "amount": generator.uniform(10, 90, rows),
             "noise": generator.normal(size=rows),
-            "member": np.arange(rows) % 4 == 0,
+            "member": np.arange(rows) % 8 == 0,
             "shop": np.where(np.arange(rows) % 3 == 0, "a", "b"),
         }
     )
@@ -573,12 +573,19 @@ def test_a_score_that_is_no_number_fails() -> None:
     assert behaviour(found, policy()).evidence == "1 rows have no finite score"
 
 
+def ends(matrix: Matrix) -> Floats:
+    """The first row over the last, per row; 0 for a row alone, and of another sign in another order."""
+    return np.full(len(matrix), float(matrix[0, 0]) - float(matrix[-1, 0]))
+
+
 @pytest.mark.parametrize(
     "shift",
     [
         pytest.param(lambda matrix: 0.01 * np.arange(len(matrix)), id="a score by the row's position"),
         pytest.param(lambda matrix: np.full(len(matrix), 0.001 * len(matrix)), id="a score by the number of rows"),
         pytest.param(lambda matrix: matrix[:, 0] - matrix[:, 0].mean(), id="a score by the other rows"),
+        pytest.param(lambda matrix: ends(matrix) < 0, id="a score by rising ends"),
+        pytest.param(lambda matrix: ends(matrix) > 0, id="a score by falling ends"),
     ],
 )
 def test_a_score_that_depends_on_the_other_rows_fails(shift: Formula) -> None:
@@ -622,7 +629,8 @@ def test_a_direction_holds_or_fails_by_the_mean_score(task: Task) -> None:
     outcome, said = behaves(task=task, directions={"amount": "down"})
     assert outcome is FAILED
     assert said.startswith("amount must lower the score, it moves it by ")
-    assert behaves(task=task, directions={"noise": "down"})[0] is PASSED  # not moved at all
+    for direction in ("up", "down"):  # not moved at all
+        assert behaves(task=task, directions={"noise": direction})[0] is PASSED
 
 
 def test_the_direction_of_a_rare_flag_is_told_between_its_ends() -> None:
@@ -678,6 +686,20 @@ NAN = float("nan")
         pytest.param([2, 2, 3, 3, 1, 1] * 2, CATEGORY, [0, 0, 1, 1, 2, 2] * 2, 1.0, id="three classes of three"),
         pytest.param([0, 0, 2, 2] * 2, CATEGORY, [0, 0, 1, 1] * 2, 1.0, id="a missing category that is the answer"),
         pytest.param([2, 3] * 4, CATEGORY, [0.5, 1.5] * 4, 0.0, id="groups that the other half does not have"),
+        pytest.param(
+            [2] * 8 + [3] * 4,
+            CATEGORY,
+            [0.5, 0.5, 0.5, 0.5, 0.5, 2.5, 0.5, 2.5] + [20.5] * 4,
+            1 - 12 / 1020,
+            id="each half predicts the other",
+        ),
+        pytest.param(
+            [2] * 4 + [3] * 4 + [1, 0],
+            CATEGORY,
+            [0.5] * 4 + [10.5] * 4 + [5.5, 5.5],
+            1.0,
+            id="a group that the other half does not have is given the mean of all",
+        ),
         pytest.param([NAN] * 8, NUMBER, [0, 0, 1, 1] * 2, 0.0, id="a column without a value"),
         pytest.param([1.0] * 8, NUMBER, [0, 0, 1, 1] * 2, 0.0, id="a constant column"),
         pytest.param([0, 0, 1, 1] * 2, NUMBER, [1] * 8, 0.0, id="a constant class"),
@@ -953,3 +975,15 @@ def test_the_same_model_is_held_whatever_the_gates_would_say() -> None:
     assert found.sentence == f"{same}: the release stays as it is"
     assert [each.name for each in found.gates] == list(GATES)
     assert {(each.outcome, each.evidence) for each in found.gates} == {(NOT_APPLICABLE, same)}
+
+
+def test_the_margin_of_the_verdict_is_in_the_unit_of_the_metric() -> None:
+    found = evidence(
+        Task.REGRESSION, difference=interval(1.0, -0.5, 2.5), champion_metrics=(metric("rmse", 200.0, False),)
+    )
+    settings = {"margin": 0.01, "non_inferiority": True}
+    assert (
+        judge(found, policy(improvement=settings)).sentence == "better by 1.000 RMSE (95 % -0.500 to 2.500): promoted"
+    )
+    strict = policy(improvement={**settings, "margin": 0.001})
+    assert judge(found, strict).verdict is Verdict.HOLD

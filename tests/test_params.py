@@ -10,7 +10,7 @@ import pytest
 from tables import raw_params
 
 from mergeline.errors import ConfigurationError
-from mergeline.params import TorchMlp, load, parse
+from mergeline.params import PRIMARY_METRICS, GateParams, TorchMlp, load, parse, parse_gates, parse_yaml
 from mergeline.schema import Task
 
 MINIMAL = """\
@@ -212,6 +212,62 @@ BAD_FILES = [
         ": validate.columns: 'a' is no column of data; evaluate.slices: 'b' is no column of data",
         id="two problems between sections",
     ),
+    pytest.param(
+        MINIMAL + "gates: {improvment: {margin: 0.1}}\n",
+        ": gates.improvment: unknown key; did you mean 'improvement'?",
+        id="a misspelt gate",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {slices: {min_row: 10}}\n",
+        ": gates.slices.min_row: unknown key; did you mean 'min_rows'?",
+        id="a misspelt setting of a gate",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {fairness: {columns: [shopp, region]}}\n",
+        ": gates.fairness.columns: 'shopp' is no column of data; did you mean 'shop'?;"
+        " gates.fairness.columns: 'region' is no column of data",
+        id="fairness between groups of columns that are not there",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {behaviour: {invariant: [visit], directions: {placed: up}}}\n",
+        ": gates.behaviour.invariant: 'visit' is no feature of data; did you mean 'visits'?;"
+        " gates.behaviour.directions: 'placed' is no feature of data",
+        id="behaviour on what is no feature, the time among them",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {behaviour: {directions: {visits: more}}}\n",
+        ": gates.behaviour.directions.visits: expected 'up' or 'down', found 'more'",
+        id="a direction that is none",
+    ),
+    pytest.param(
+        MINIMAL + "evaluate: {primary: rmse}\n",
+        ": evaluate.primary: expected one of roc_auc, average_precision, log_loss, brier_score, accuracy, precision,"
+        " recall, f1, found 'rmse'",
+        id="the primary metric of another task",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {improvement: {margin: -0.01}}\n",
+        ": gates.improvement.margin: expected a number greater than or equal to 0, found -0.01",
+        id="a negative margin",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {improvement: {margin: .inf}, slices: {margin: .nan}}\n",
+        ": gates.improvement.margin: expected a finite number, found inf;"
+        " gates.slices.margin: expected a finite number, found nan",
+        id="margins that nothing exceeds",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {slices: {confidence: 1.0}, fairness: {confidence: 0.5}}\n",
+        ": gates.slices.confidence: expected a number less than 1, found 1.0;"
+        " gates.fairness.confidence: expected a number greater than 0.5, found 0.5",
+        id="a confidence that no interval has",
+    ),
+    pytest.param(
+        MINIMAL + "gates: {floors: {roc_auc: high}}\n",
+        ": gates.floors.roc_auc: expected a valid number, found 'high'",
+        id="a floor that is no number",
+    ),
+    pytest.param(MINIMAL + "gates: [size]\n", ": gates: expected a mapping, found ['size']", id="a list of gates"),
 ]
 
 
@@ -290,3 +346,81 @@ def test_a_long_value_is_shown_in_short() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(raw_params(data={"target": ["x" * 500] * 500}))
     assert len(str(caught.value)) < 300
+
+
+# ---- The policy alone, as it stands on another branch ----------------------------------------------------------------
+
+
+def test_the_default_policy_is_read_back_from_its_own_dump_and_from_nothing() -> None:
+    policy = GateParams()
+    assert parse_gates(policy.model_dump(mode="json"), "main") == policy
+    assert parse_gates(policy.model_dump(), "main") == policy
+    assert parse_gates({}, "main") == parse_gates(None, "main") == policy
+
+
+@pytest.mark.parametrize("name", list(GateParams.model_fields))
+def test_each_gate_of_the_default_policy_may_be_written_out_alone(name: str) -> None:
+    written = {name: GateParams().model_dump(mode="json")[name]}
+    assert parse_gates(written, "main") == GateParams()
+    assert parse(raw_params() | {"gates": written}).gates == GateParams()
+
+
+def test_a_policy_of_which_nothing_is_a_default_is_read_back() -> None:
+    written = {
+        "holdout": {"budget": None},
+        "improvement": {"confidence": 0.9, "margin": 0.1, "non_inferiority": True},
+        "floors": {"roc_auc": 0.7, "log_loss": 1},
+        "slices": {"margin": 0.2, "confidence": 0.8, "min_rows": 2, "min_class_rows": 3},
+        "calibration": {"max_error": None},
+        "latency": {"max_ratio": None},
+        "size": {"max_mib": 1},
+        "parity": {"tolerance": 0.1},
+        "behaviour": {"invariant": ["noise"], "directions": {"amount": "up"}, "tolerance": 0.0},
+        "leakage": {"max_explained": 0.5, "max_gain": None},
+        "fairness": {"columns": ["shop"], "max_gap": 0.3, "confidence": 0.6, "min_rows": 9},
+    }
+    policy = parse_gates(written, "main")
+    assert policy.model_dump(mode="json") == written
+    assert parse_gates(policy.model_dump(mode="json"), "main") == policy
+    default = GateParams().model_dump(mode="json")
+    assert all(written[name] != default[name] for name in default)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"improvment": {}}, "improvment: unknown key; did you mean 'improvement'?"),
+        ({"size": {"max_mb": 1}}, "size.max_mb: unknown key; did you mean 'max_mib'?"),
+        ({"slices": {"margin": -1}}, "slices.margin: expected a number greater than or equal to 0, found -1"),
+        (["size"], "expected a mapping, found ['size']"),
+        ("strict", "expected a mapping, found 'strict'"),
+        ({"luck": {}, "size": 3}, "size: expected a mapping, found 3; luck: unknown key"),
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_one_line_with_its_place(raw: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_gates(raw, "main:params.yaml: gates")
+    assert str(caught.value) == f"main:params.yaml: gates: {message}"
+
+
+def test_the_columns_of_a_policy_are_not_looked_for_where_it_stands_alone() -> None:
+    assert parse_gates({"fairness": {"columns": ["of another branch"]}}, "main").fairness.columns == (
+        "of another branch",
+    )
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_each_task_turns_on_its_first_metric_unless_another_of_its_own_is_named(task: Task) -> None:
+    assert parse(raw_params(task)).primary == PRIMARY_METRICS[task][0]
+    for metric in PRIMARY_METRICS[task]:
+        assert parse(raw_params(task, evaluate={"primary": metric})).primary == metric
+
+
+def test_yaml_is_read_from_a_text_and_what_is_none_is_named_with_its_place() -> None:
+    assert parse_yaml("a: [1, x]\n") == {"a": [1, "x"]}
+    assert parse_yaml("") is None
+    with pytest.raises(ConfigurationError, match=r"^main:params\.yaml:2:1: not valid YAML: "):
+        parse_yaml("a: [1\n", "main:params.yaml")
+    with pytest.raises(ConfigurationError, match=r"^params\.yaml: not valid YAML: ") as caught:
+        parse_yaml("a: \x00")
+    assert "\n" not in str(caught.value)

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from tables import months
 
 from mergeline.errors import DataError
-from mergeline.table import partitions, read_partition, read_table
+from mergeline.table import columns, partitions, read_partition, read_table
 
 
 @pytest.fixture
@@ -52,6 +52,31 @@ def test_columns_come_in_the_order_asked_for_and_all_of_them_by_default(folder: 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(folder: Path) -> None:
     with pytest.raises(DataError, match=r"2024-01\.parquet: no column 'shopp', 'x'; it has order, placed, amount"):
         read_table(folder, ["shopp", "order", "x"])
+
+
+def test_the_columns_are_those_that_every_partition_has_in_the_order_of_the_first(folder: Path) -> None:
+    every = tuple(months(1)["2024-01"].columns)
+    assert columns(folder) == every
+    pd.read_parquet(folder / "2024-02.parquet").drop(columns="shop")[["visits", "order"]].assign(extra=1).to_parquet(
+        folder / "2024-02.parquet", index=False
+    )
+    assert columns(folder) == ("order", "visits")
+
+
+def test_columns_need_no_row_and_partitions_that_share_none_have_none(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [], "b": []}).to_parquet(tmp_path / "2024-01.parquet", index=False)
+    assert columns(tmp_path) == ("a", "b")
+    pd.DataFrame({"c": [1]}).to_parquet(tmp_path / "2024-02.parquet", index=False)
+    assert columns(tmp_path) == ()
+
+
+def test_there_are_no_columns_without_partitions_or_with_a_broken_one(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected Parquet partitions, found none"):
+        columns(tmp_path / "nowhere")
+    (folder / "2024-03.parquet").write_bytes(b"order,shop\n1,a\n")
+    with pytest.raises(DataError, match=r"2024-03\.parquet: not a whole Parquet file \(") as caught:
+        columns(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUMBERS = 20  # bins of a number
-CATEGORIES = 10  # categories by name, the rest together
+CATEGORIES = 9  # categories by name, the rest together
 FEATURES = 12
 OTHER = "(other)"
 
