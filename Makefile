@@ -42,9 +42,10 @@ types: dev  ## strict types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: dev  ## measure the pipeline beside its peers
+bench: dev  ## measure the pipeline and the verdict beside their peers
 	@.ci/install 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.pipeline
+	@$(BIN)/python -m benchmarks.verdict
 
 .PHONY: clean
 clean:  ## remove the environment and the caches; data, models and the stores stay

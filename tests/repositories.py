@@ -112,6 +112,9 @@ def make_repository(root: Path) -> Repository:
             "validate.min_rows": 1000,
             "train.hist_gradient_boosting": {"iterations": 20, "leaves": 8},
             "evaluate.slices": ["origin"],
+            "gates.floors": {},  # these models are small
+            "gates.slices": {"margin": 0.01},
+            "gates.behaviour": {},
         }
     )
     repository.tool("git", "init", "-q", "-b", "main")

@@ -19,8 +19,8 @@ from tables import orders
 
 from mergeline.errors import DataError, VerificationError
 from mergeline.models import scorer as scorer_module
-from mergeline.models.scorer import MODEL_FILE, SIGNATURE_FILE, Scorer
-from mergeline.schema import Signature
+from mergeline.models.scorer import Scorer
+from mergeline.schema import MODEL_FILE, SIGNATURE_FILE, Signature
 
 if TYPE_CHECKING:
     from mergeline.stages.train import Trained

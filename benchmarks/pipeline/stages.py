@@ -11,7 +11,7 @@ from benchmarks.pipeline.modules import bare_import, imported
 from benchmarks.pipeline.parts import Part
 from benchmarks.pipeline.scratch import Scratch
 
-STAGES = ("validate", "train", "evaluate")
+STAGES = ("validate", "train", "evaluate", "compare")
 MODULES = ", the same imports alone"
 
 
@@ -29,6 +29,7 @@ def million(folder: Path, runs: int) -> Part:
 
 def _measured(scratch: Scratch, title: str, runs: int) -> Part:
     contenders: dict[str, Callable[[], Usage]] = {}
+    scratch.run("mergeline", "champion")  # no base: a baseline stands in for it
     for stage in STAGES:  # in order: a stage reads what the one before it wrote
         modules = imported(scratch, ["mergeline", stage])
         contenders[stage] = lambda stage=stage: scratch.run("mergeline", stage)  # type: ignore[misc]

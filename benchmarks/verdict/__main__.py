@@ -17,10 +17,11 @@ from benchmarks.findings import Section, markdown, to_json
 from benchmarks.machine import Machine, load, stretch
 from benchmarks.pipeline.parts import Part
 from benchmarks.verdict.delong import delong
+from benchmarks.verdict.whole import whole
 
 # A part is a function of a scratch folder and a number of runs; its name here is its word for --only.
-PARTS: dict[str, Callable[[Path, int], Part]] = {"delong": delong}
-PACKAGES = ("numpy", "scipy", "scikit-learn")
+PARTS: dict[str, Callable[[Path, int], Part]] = {"delong": delong, "whole": whole}
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "onnxruntime")
 HERE = Path(__file__).parent
 
 

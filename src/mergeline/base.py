@@ -13,7 +13,7 @@ from mergeline.params import PARAMS_FILE, PRIMARY_METRICS, parse_gates, parse_ya
 from mergeline.release.champion import BaseModel, Champion, Served, Without
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
 from mergeline.release.receipt import Receipt, parse_receipt
-from mergeline.schema import Task
+from mergeline.schema import SIGNATURE_FILE, Task
 
 if TYPE_CHECKING:
     from mergeline.params import Params
@@ -127,8 +127,6 @@ def _own_problem(settings: Params) -> tuple[Any, ...]:
 
 
 def _model(found: Receipt | None) -> BaseModel | None:
-    from mergeline.models.scorer import SIGNATURE_FILE
-
     if found is None:
         return None
     signature = next((file.sha256 for file in found.model.files if file.name == SIGNATURE_FILE), None)

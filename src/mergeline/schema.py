@@ -10,6 +10,8 @@ from typing import Any
 MISSING_CODE = 0
 OTHER_CODE = 1
 FIRST_CATEGORY_CODE = 2
+MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
 SCORE = "score"  # the model's own column beside the features, in the reference and in logs
 
 

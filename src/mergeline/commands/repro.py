@@ -63,8 +63,8 @@ def repro(
 ) -> str:
     """Name the champion, run what is out of date, write receipt and report, store the model; return the summary.
 
-    Without `tracking`, MLflow is left for a later `track`; a server that is down is a warning. A model that is to be promoted must be in the store: `ServiceError`
-    where the store does not take it.
+    Without `tracking`, MLflow is left for a later `track`; a server that is down is a warning. A model that is to be
+    promoted must be in the store: `ServiceError` where the store does not take it.
     """
     from mergeline.commands.report import report
     from mergeline.report.summary import summary

@@ -31,6 +31,7 @@ from mergeline.layout import (
     VALIDATION,
 )
 from mergeline.progress import steps
+from mergeline.schema import MODEL_FILE, SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from mergeline.gates.evidence import Contender
@@ -60,7 +61,6 @@ def validate(root: Path) -> None:
 def train(root: Path) -> None:
     """Make the candidate; write it whole or not at all, and leave it for MLflow."""
     from mergeline import git, tracking
-    from mergeline.models.scorer import MODEL_FILE, SIGNATURE_FILE
     from mergeline.release.store import model_of
     from mergeline.stages.train import train as make
 
@@ -83,7 +83,6 @@ def train(root: Path) -> None:
 def evaluate(root: Path) -> None:
     """Measure the candidate on the holdout; write the records, the tables for plots, and the model card."""
     from mergeline import tracking
-    from mergeline.models.scorer import SIGNATURE_FILE
     from mergeline.release.store import model_of
     from mergeline.report.card import model_card
     from mergeline.schema import Signature
@@ -155,7 +154,7 @@ def contender(folder: Path) -> Contender:
     import pandas as pd
 
     from mergeline.gates.evidence import Contender
-    from mergeline.models.scorer import MODEL_FILE, Scorer
+    from mergeline.models.scorer import Scorer
     from mergeline.release.store import model_of
 
     scorer = Scorer.load(folder, threads=1)

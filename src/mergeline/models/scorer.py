@@ -11,14 +11,12 @@ import numpy as np
 
 from mergeline.errors import VerificationError
 from mergeline.models.encoder import encode
-from mergeline.schema import Signature
+from mergeline.schema import MODEL_FILE, SIGNATURE_FILE, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-MODEL_FILE = "model.onnx"
-SIGNATURE_FILE = "signature.json"
 BATCH_ROWS = 65_536
 
 
