@@ -439,14 +439,21 @@ def test_slices_fail_where_the_whole_interval_of_one_lies_below_the_margin() -> 
     assert slices(evidence(slices=(part("LGA", at_the_limit),)), policy()).outcome is PASSED
 
 
-def test_slices_name_every_one_that_lost_and_show_the_worst() -> None:
+def test_slices_name_those_that_lost_most_and_count_the_others() -> None:
+    parts = tuple(part(f"S{at}", interval(-0.02 - at / 100, -0.09, -0.011)) for at in range(5))
+    found = slices(evidence(slices=parts), policy())
+    assert found.evidence.count("slice origin=") == 3
+    assert found.evidence.endswith("; and 2 slices more, limit 0.010")
+
+
+def test_slices_name_the_worst_first_and_show_its_value() -> None:
     found = slices(
         evidence(slices=(part("JFK", interval(-0.02, -0.03, -0.011)), part("LGA", interval(-0.04, -0.05, -0.03)))),
         policy(),
     )
     assert found.value == -0.04
-    assert "slice origin=JFK worse by 0.020" in found.evidence
-    assert "; slice origin=LGA worse by 0.040" in found.evidence
+    assert found.evidence.startswith("slice origin=LGA worse by 0.040")
+    assert "; slice origin=JFK worse by 0.020" in found.evidence
 
 
 @pytest.mark.parametrize(("task", "limit"), [(Task.REGRESSION, 2.0), (Task.MULTICLASS, 2.0), (Task.BINARY, 0.01)])

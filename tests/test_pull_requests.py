@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from promoted import PRODUCTION, STAGING, Promoted, better
 from repositories import Repository
 
@@ -267,6 +268,44 @@ def test_the_gate_needs_no_data_and_no_model(reviewed: Promoted) -> None:
     (reviewed.root / ".mergeline").mkdir()
     ran(reviewed, "gate")
     assert "nothing to record" in ran(reviewed, "record")
+
+
+# ---- Nothing is trained after the merge (R2) -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_training(tmp_path: Path) -> dict[str, str]:
+    """The environment of a `mergeline` whose train ends with 1."""
+    folder = tmp_path / "without-training"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import os, sys\nif sys.orig_argv[-1] == 'train':\n    os._exit(1)\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_r2_merge_promotion_and_rollback_train_nothing(reviewed: Promoted, no_training: dict[str, str]) -> None:
+    def verbs() -> None:
+        for verb in ("repro", "record", "gate"):
+            done = reviewed.run(verb, **no_training)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    reviewed.merge("better")
+    verbs()
+    reviewed.branch("promote/production")
+    shutil.copy(reviewed.root / STAGING, reviewed.root / PRODUCTION)
+    reviewed.commit("release(production)")
+    verbs()
+    reviewed.merge("promote/production")
+    reviewed.branch("rollback")
+    reviewed.git("revert", "--no-edit", "HEAD")
+    verbs()
+    assert reviewed.git("status", "--porcelain") == ""
+
+
+def test_r2_twin_a_change_that_needs_training_does_not_run_there(
+    reviewed: Promoted, no_training: dict[str, str]
+) -> None:
+    worse(reviewed)
+    assert reviewed.run("repro", **no_training).returncode == 1
 
 
 # ---- A champion that has moved (R4) ----------------------------------------------------------------------------------

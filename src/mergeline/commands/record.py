@@ -17,6 +17,7 @@ from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.layout import COMPARISON, LOCK, RECEIPT, RECORDED, STAGING
 from mergeline.release.manifests import NO_RELEASE, format_release
 from mergeline.release.receipt import parse_receipt
+from mergeline.report.wording import metric_label
 
 if TYPE_CHECKING:
     from mergeline.params import Params
@@ -98,10 +99,8 @@ def _write_release(root: Path, base: str | None, settings: Params, comparison: M
 
 def _message(comparison: Mapping[str, Any], receipt: Receipt) -> str:
     """A title with the figures, the sentence, and trailers that tools read."""
-    from mergeline.gates.evidence import LABELS
-
     primary = next((each for each in comparison["candidate"]["metrics"] if each["name"] == comparison["primary"]), None)
-    label = LABELS.get(comparison["primary"], comparison["primary"])
+    label = metric_label(comparison["primary"])
     value = f"{label} {primary['estimate']:.4g}" if primary else f"{label} undefined"
     difference = comparison["difference"]
     change = f" ({difference['estimate']:+.4f})" if difference else ""

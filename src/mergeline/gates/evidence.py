@@ -8,27 +8,13 @@ from typing import TYPE_CHECKING, Any
 from mergeline.intervals import Interval
 from mergeline.metrics import Metric
 from mergeline.models.scorer import Scorer
+from mergeline.report.wording import metric_label
 from mergeline.schema import Signature, Task
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-# How people call the metrics; another one is called by its name in the records.
-LABELS = {
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-    "brier_score": "Brier score",
-    "f1": "F1",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "roc_auc_ovr": "ROC AUC (one against the rest)",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "median_absolute_error": "median absolute error",
-    "r2": "R²",
-}
 UNBOUNDED = ("log_loss", "rmse", "mae", "median_absolute_error")  # their margins are shares of the champion's value
 
 
@@ -103,7 +89,7 @@ class Evidence:
     @property
     def label(self) -> str:
         """How people call the primary metric."""
-        return LABELS.get(self.primary_name, self.primary_name)
+        return metric_label(self.primary_name)
 
     def unit(self) -> float:
         """What a margin of 1 is: the metric's own unit, or the champion's value of a metric without an upper bound."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mergeline.gates.evidence import LABELS, Evidence, number
+from mergeline.gates.evidence import Evidence, number
 from mergeline.gates.gate import Gate, judged, not_applicable
 from mergeline.metrics import Metric
+from mergeline.report.wording import metric_label
 
 if TYPE_CHECKING:
     from mergeline.params.gates import GateParams
@@ -34,8 +35,7 @@ def _holds(metric: Metric | None, limit: float) -> bool:
 
 
 def _said(name: str, metric: Metric | None, limit: float) -> str:
-    label = LABELS.get(name, name)
     if metric is None or metric.greater_is_better is None:
-        return f"{label} has no value on this holdout, {number(limit)} is asked"
+        return f"{name} has no value on this holdout, {number(limit)} is asked"
     asked = "at least" if metric.greater_is_better else "at most"
-    return f"{label} {number(metric.interval.estimate)}, {asked} {number(limit)} is asked"
+    return f"{metric_label(name)} {number(metric.interval.estimate)}, {asked} {number(limit)} is asked"

@@ -47,7 +47,7 @@ def explained(column: NDArray[np.float32], feature: Feature, target: NDArray[np.
     The correlation ratio (Pearson, 1905), cross-fitted: each half of the rows (even and odd positions) is predicted by
     the group means of the other. column: float32 (rows,); target: class codes or values (rows,). A number is cut at its
     20-quantiles, a category by its codes, a missing value is a group. 0 to 1; of several classes, over their
-    indicators (a binary one has the same share for both).
+    indicators (a binary one has the same share for both); so has a regression of at most 20 whole numbers.
 
     >>> explained(np.arange(100, dtype=np.float32), Feature("x", Kind.NUMBER), (np.arange(100) >= 50).astype(float))
     1.0

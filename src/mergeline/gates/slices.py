@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mergeline.params.gates import GateParams
 
 NAME = "slices"
+NAMED = 3  # in the evidence; the report has them all
 
 
 def worse(difference: Interval | None, margin: float) -> bool:
@@ -28,8 +29,10 @@ def slices(evidence: Evidence, policy: GateParams) -> Gate:
         return not_applicable(NAME, "no slice has rows enough to be judged")
     margin = policy.slices.margin * evidence.unit()
     lost = {name: difference for name, difference in compared.items() if worse(difference, margin)}
-    worst = min(lost or compared, key=lambda name: compared[name].estimate)
-    said = "; ".join(f"slice {name} {better_or_worse(compared[name])}" for name in lost or [worst])
+    shown = sorted(lost or compared, key=lambda name: compared[name].estimate)
+    named = shown[: NAMED if lost else 1]
+    said = "; ".join(f"slice {name} {better_or_worse(compared[name])}" for name in named)
     lead = "" if lost else f"the least of {len(compared)}: "
-    evidence_said = f"{lead}{said}, limit {number(margin)}"
-    return judged(NAME, bool(lost), evidence_said, compared[worst].estimate, 0.0 - margin)  # no -0.0
+    more = f"; and {len(lost) - NAMED} slices more" if len(lost) > NAMED else ""
+    evidence_said = f"{lead}{said}{more}, limit {number(margin)}"
+    return judged(NAME, bool(lost), evidence_said, compared[shown[0]].estimate, 0.0 - margin)  # no -0.0

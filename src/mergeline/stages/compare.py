@@ -37,6 +37,8 @@ BASELINE = {
     Task.MULTICLASS: "a baseline that always answers the training shares of the classes",
     Task.REGRESSION: "a baseline that always answers the training mean",
 }
+OTHER_TARGET = "production serves a model of another task or target"
+
 Timer = Callable[["Scorer", "NDArray[np.float32]", "Scorer", "NDArray[np.float32]"], Interval]
 
 
@@ -68,10 +70,14 @@ def compare(
 ) -> Comparison:
     """Judge both models on the holdout rows of `table` by the policy of `standing`.
 
-    `champion` is None where a baseline stands in for it. `timer` gives the ratio of the scoring times, candidate over
-    champion. Where the champion has seen the holdout, or cannot score it, nothing is compared and the verdict says why.
+    `champion` is None where a baseline stands in for it, as it does for a model of another task or target. `timer`
+    gives the ratio of the scoring times, candidate over champion. Where the champion has seen the holdout, or cannot
+    score it, nothing is compared and the verdict says why.
     Raises `DataError` where the candidate cannot score the holdout.
     """
+    reason = standing.reason
+    if champion is not None and not _same_problem(candidate, champion):
+        champion, reason = None, OTHER_TARGET
     holdout = _holdout(table, candidate, params)
     matrix = encode(holdout.rows, candidate.signature.features)
     progress(f"scoring {len(holdout.rows)} rows twice")
@@ -111,11 +117,17 @@ def compare(
         same=_same(candidate, champion, standing),
         latency_ratio=ratio,
     )
-    return _comparison(evidence, holdout, own, other, standing, params)
+    return _comparison(evidence, holdout, own, other, standing, _notes(reason, standing, evidence.task), params)
 
 
 def _comparison(
-    evidence: Evidence, holdout: _Holdout, own: Judged, other: _Scored | None, standing: Champion, params: Params
+    evidence: Evidence,
+    holdout: _Holdout,
+    own: Judged,
+    other: _Scored | None,
+    standing: Champion,
+    notes: tuple[str, ...],
+    params: Params,
 ) -> Comparison:
     primary, confidence = evidence.primary, params.evaluate.confidence
     both = [each.name for each in evidence.candidate_metrics if each.greater_is_better is not None]
@@ -126,7 +138,7 @@ def _comparison(
     reference = evidence.champion or evidence.candidate
     return Comparison(
         judgement=judge(evidence, standing.gates),
-        notes=_notes(standing, evidence.task),
+        notes=notes,
         primary=params.primary,
         greater_is_better=primary.greater_is_better if primary else None,
         policy=standing.policy,
@@ -159,8 +171,6 @@ def _refusal(holdout: _Holdout, candidate: Contender, champion: Contender | None
     if seen or champion is None:
         return seen
     unknown = set(champion.signature.classes) - set(candidate.signature.classes)
-    if candidate.signature.classes and not champion.signature.classes:
-        return "the champion answers a number, the candidate a class"
     if unknown:
         return f"the champion answers {', '.join(sorted(unknown))}, which the candidate does not know"
     return _seen("the champion", champion, holdout.rows, params)
@@ -170,8 +180,8 @@ def _seen(whom: str, contender: Contender, rows: pd.DataFrame, params: Params) -
     import pandas as pd
 
     training, data = contender.training, params.data
-    if training["holdout_by"] != data.holdout_by:
-        return f"{whom} kept its holdout apart by {training['holdout_by']}, now it is {data.holdout_by}"
+    if training.get("holdout_by") != data.holdout_by:
+        return f"{whom} kept its holdout apart by {training.get('holdout_by')}, now it is {data.holdout_by}"
     if data.time is not None:
         first, last = (pd.to_datetime(each, utc=True) for each in (rows[data.time].iloc[0], training["last_time"]))
         if last < first:
@@ -307,11 +317,17 @@ def _signature_sha256(contender: Contender) -> str:
     return hashlib.sha256(contender.signature.to_json().encode("utf-8")).hexdigest()
 
 
-def _notes(standing: Champion, task: Task) -> tuple[str, ...]:
-    if standing.reason is None:
+def _same_problem(candidate: Contender, champion: Contender) -> bool:
+    """Whether both answer the same question; production may still serve the model of one that is no longer asked."""
+    mine, theirs = candidate.signature, champion.signature
+    return (mine.task, mine.target) == (theirs.task, theirs.target)
+
+
+def _notes(reason: str | None, standing: Champion, task: Task) -> tuple[str, ...]:
+    if reason is None:
         return ()
     judge_ = "the gates are this branch's own" if standing.policy == "branch" else "the gates are the base branch's"
-    return (f"{standing.reason}: {BASELINE[task]} stands in for the champion, and {judge_}",)
+    return (f"{reason}: {BASELINE[task]} stands in for the champion, and {judge_}",)
 
 
 def _side(contender: Contender, measured: tuple[Metric, ...]) -> Side:
