@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,20 +16,46 @@ from tables import raw_params
 from test_git import commit, git
 
 from mergeline import files, pipeline
-from mergeline.admission import Finding, differences, findings, release_for
-from mergeline.errors import DataError
-from mergeline.layout import CANDIDATE, CHAMPION, COMPARISON, DATA_FILE, LOCK, PRODUCTION, RECEIPT, STAGING
+from mergeline.admission import Finding, committed, differences, findings, release_for
+from mergeline.errors import ConfigurationError, DataError
+from mergeline.layout import CANDIDATE, CHAMPION, COMPARISON, DATA_FILE, LOCK, PRODUCTION, RECEIPT, RECORDED, STAGING
 from mergeline.params import GateParams, parse
-from mergeline.release.champion import Champion, Served, Without
+from mergeline.release.champion import BaseModel, Champion, Served, Without
 from mergeline.release.manifests import NO_RELEASE, Release, format_release
-from mergeline.release.receipt import Receipt, format_receipt, parse_receipt
+from mergeline.release.model import Model, ModelFile
+from mergeline.release.receipt import SERVING_CONTRACT, Receipt, format_receipt, parse_receipt
 from mergeline.release.store import model_of
 
 SETTINGS = parse(raw_params())
 IMAGE = "registry.example/server@sha256:" + "5" * 64
-SERVED = Release("1" * 64, ".mergeline/store", "2" * 64, IMAGE)
-OLDER = replace(SERVED, model_sha256="8" * 64)
+DATA = {"data": "d" * 32 + ".dir"}
+
+
+def receipt_of(model: str) -> Receipt:
+    """What an earlier verdict left on the base of a model whose weights have this hash."""
+    model_files = [ModelFile("model.onnx", model * 64, 7), ModelFile("signature.json", "b" * 64, 2)]
+    return Receipt(Model.of(model_files), "c" * 64, DATA, None, None)
+
+
+def released(receipt: Receipt) -> Release:
+    """The release that a verdict made of it."""
+    receipt_sha256 = hashlib.sha256(format_receipt(receipt).encode()).hexdigest()
+    return Release(receipt.model.sha256, ".mergeline/store", receipt_sha256, IMAGE)
+
+
+OLD, NEW = receipt_of("8"), receipt_of("1")
+OLDER, SERVED = released(OLD), released(NEW)
 NEVER = replace(SERVED, model_sha256="f" * 64)
+CHAMPION_SHORT = NEW.model.sha256[:12]
+COMPARED = Champion(
+    Served(NEW.model.sha256, ".mergeline/store"),
+    None,
+    BaseModel(NEW.model.sha256, "b" * 64),
+    "base",
+    GateParams(),
+    (),
+    {"days": 5},
+)
 CHECKS = ["fresh", "receipt", "champion", "staging release", "production release", "verdict"]
 
 # ---- Differences -----------------------------------------------------------------------------------------------------
@@ -121,18 +148,17 @@ def comparison(sha256: str, verdict: str = "promote", **more: Any) -> str:
     )
 
 
-def write_result(root: Path) -> None:
+def write_result(root: Path, compared: Champion = COMPARED) -> None:
     """A candidate, its lock, its receipt, its verdict, and staging's release of it."""
     (root / LOCK).write_text("mine\n")
     (root / CANDIDATE).mkdir(parents=True)
     for name in ("model.onnx", "signature.json"):
         (root / CANDIDATE / name).write_text(name)
     model = model_of(root / CANDIDATE)
-    data = {"data": "d" * 32 + ".dir"}
-    receipt = Receipt(model, files.sha256(root / LOCK), data, None, SERVED.model_sha256)
+    served = compared.served.model_sha256 if compared.served else None
+    receipt = Receipt(model, files.sha256(root / LOCK), DATA, None, served)
     (root / RECEIPT).write_text(format_receipt(receipt))
-    served = Served(str(SERVED.model_sha256), str(SERVED.store))
-    (root / CHAMPION).write_text(Champion(served, None, None, "base", GateParams(), ()).to_json())
+    (root / CHAMPION).write_text(compared.to_json())
     (root / COMPARISON).parent.mkdir()
     (root / COMPARISON).write_text(comparison(model.sha256))
     (root / STAGING).write_text(format_release(release_for(root, "main", SETTINGS, {"verdict": "promote"})))
@@ -140,12 +166,15 @@ def write_result(root: Path) -> None:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A branch at the base, on which nothing was done yet; production has had an older release."""
+    """A branch at the base, on which nothing was done yet; production has had an older release, and none before it."""
     params, data = json.dumps(raw_params()), f"outs:\n- md5: {'d' * 32}.dir\n  size: 1\n  nfiles: 1\n  path: data\n"
     git(tmp_path, "init", "-q", "-b", "main")
-    older = {STAGING.as_posix(): format_release(OLDER), PRODUCTION.as_posix(): format_release(OLDER)}
-    commit(tmp_path, {"params.yaml": params, DATA_FILE.as_posix(): data, "dvc.lock": "main\n", **older})
-    commit(tmp_path, {name: format_release(SERVED) for name in older})
+    both = (STAGING.as_posix(), PRODUCTION.as_posix())
+    begun = {name: format_release(NO_RELEASE) for name in both}
+    commit(tmp_path, {"params.yaml": params, DATA_FILE.as_posix(): data, "dvc.lock": "main\n", **begun})
+    for receipt in (OLD, NEW):
+        serving = {name: format_release(released(receipt)) for name in both}
+        commit(tmp_path, {RECEIPT.as_posix(): format_receipt(receipt), **serving})
     git(tmp_path, "checkout", "-q", "-b", "branch")
     return tmp_path
 
@@ -180,7 +209,9 @@ def refused(root: Path) -> dict[str, str]:
 def test_a_better_model_with_all_its_records_answers_every_question(branch: Path) -> None:
     assert refused(branch) == {}
     assert list(found(branch)) == CHECKS
-    assert "the comparison is with what production serves now: model 111111111111" in found(branch)["champion"].said
+    assert (
+        f"the comparison is with what production serves now: model {CHAMPION_SHORT}" in found(branch)["champion"].said
+    )
 
 
 def test_a_branch_without_a_result_of_its_own_answers_every_question_and_is_not_judged(settled: Path) -> None:
@@ -190,16 +221,29 @@ def test_a_branch_without_a_result_of_its_own_answers_every_question_and_is_not_
     assert "nothing is to be judged" in found(settled)["verdict"].said
 
 
-@pytest.mark.parametrize("without", [Without.NO_BASE, Without.NO_RELEASE])
-def test_a_first_branch_is_compared_with_a_baseline_and_may_begin_the_releases(base: Path, without: Without) -> None:
+FIRST = [
+    Champion(None, Without.NO_BASE, None, "branch", GateParams(), ()),
+    replace(COMPARED, served=None, without=Without.NO_RELEASE),
+]
+
+
+@pytest.mark.parametrize("first", FIRST, ids=lambda first: first.without)
+def test_a_first_branch_is_compared_with_a_baseline_and_may_begin_the_releases(base: Path, first: Champion) -> None:
     git(base, "checkout", "-q", "main")
     commit(base, {path.as_posix(): format_release(NO_RELEASE) for path in (STAGING, PRODUCTION)})
     git(base, "checkout", "-q", "-B", "branch")
-    write_result(base)
-    (base / CHAMPION).write_text(Champion(None, without, None, "branch", GateParams(), ()).to_json())
-    answers = list(findings(base, None if without == Without.NO_BASE else "main", SETTINGS))
+    write_result(base, first)
+    answers = list(findings(base, None if first.without == Without.NO_BASE else "main", SETTINGS))
     assert [each for each in answers if not each.held] == []
-    assert f"a baseline ({without})" in answers[2].said
+    assert f"a baseline ({first.without})" in answers[2].said
+
+
+def test_a_first_branch_that_judged_itself_is_refused_where_there_is_a_base(base: Path) -> None:
+    git(base, "checkout", "-q", "main")
+    commit(base, {path.as_posix(): format_release(NO_RELEASE) for path in (STAGING, PRODUCTION)})
+    git(base, "checkout", "-q", "-B", "branch")
+    write_result(base, replace(FIRST[1], policy="branch", holdout=None))
+    assert list(refused(base)) == ["champion"]
 
 
 # ---- fresh -----------------------------------------------------------------------------------------------------------
@@ -222,13 +266,48 @@ def test_a_branch_on_which_nothing_ever_ran_is_refused_as_not_fresh_and_asked_no
     assert list(refused(base)) == ["fresh"]
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"verdict": "promote"}'])
+NOT_AS_WRITTEN: dict[str, dict[str, Any]] = {
+    "a verdict of its own": {"verdict": "merge"},
+    "a verdict that is a list": {"verdict": ["promote"]},
+    "a sentence that is a number": {"sentence": 1},
+    "no candidate": {"candidate": None},
+    "a candidate that is text": {"candidate": "7" * 64},
+    "a candidate without its hash": {"candidate": {}},
+    "a hash that is a number": {"candidate": {"sha256": 7}},
+    "no gates": {"gates": None},
+    "gates of strings": {"gates": ["floors"]},
+    "a gate without an outcome": {"gates": [{"name": "floors"}]},
+    "an unknown outcome": {"gates": [{"name": "floors", "outcome": "waived"}]},
+    "an outcome that is a mapping": {"gates": [{"name": "floors", "outcome": {}}]},
+    "an unknown gate": {"gates": [{"name": "luck", "outcome": "passed"}]},
+    "a name that is a list": {"gates": [{"name": ["floors"], "outcome": "passed"}]},
+}
+MALFORMED: list[Any] = [
+    pytest.param(None, id="none at all"),
+    pytest.param("", id="empty"),
+    pytest.param("[]", id="a list"),
+    pytest.param("null", id="null"),
+    pytest.param("{}", id="without its keys"),
+    pytest.param('{"verdict": "promote"}', id="a verdict alone"),
+    *(pytest.param(comparison("7" * 64, **more), id=what) for what, more in NOT_AS_WRITTEN.items()),
+]
+
+
+@pytest.mark.parametrize("content", MALFORMED)
 def test_a_verdict_that_cannot_be_read_is_an_error_and_no_pass(branch: Path, content: str | None) -> None:
     (branch / COMPARISON).unlink()
     if content is not None:
         (branch / COMPARISON).write_text(content)
-    with pytest.raises(DataError, match=r"comparison\.json"):
+    with pytest.raises(DataError, match=r"comparison\.json") as caught:
         found(branch)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("outcome", ["passed", "not applicable"])
+def test_a_verdict_with_gates_that_did_not_fail_is_read_as_it_was_written(branch: Path, outcome: str) -> None:
+    gates = [{"name": name, "outcome": outcome, "evidence": "of 480 rows"} for name in ("floors", "size")]
+    (branch / COMPARISON).write_text(comparison(model_of(branch / CANDIDATE).sha256, gates=gates))
+    assert refused(branch) == {}
 
 
 # ---- receipt ---------------------------------------------------------------------------------------------------------
@@ -252,6 +331,27 @@ def of_no_data(root: Path) -> None:
     change_receipt(root, data={})
 
 
+def of_more_data(root: Path) -> None:
+    change_receipt(root, data={**DATA, "extra": "e" * 32})
+
+
+def of_another_serving_contract(root: Path) -> None:
+    change_receipt(root, serving_contract=SERVING_CONTRACT + 1)
+
+
+def of_another_champion(root: Path) -> None:
+    change_receipt(root, champion_sha256="9" * 64)
+
+
+def of_no_champion(root: Path) -> None:
+    change_receipt(root, champion_sha256=None)
+
+
+def of_other_sizes(root: Path) -> None:
+    model = model_of(root / CANDIDATE)
+    change_receipt(root, model=Model.of([replace(each, size=(each.size or 0) + 1) for each in model.files]))
+
+
 def of_data_that_were_changed_since(root: Path) -> None:
     (root / DATA_FILE).write_text((root / DATA_FILE).read_text().replace("d" * 32, "e" * 32))
 
@@ -272,6 +372,11 @@ RECEIPTS: dict[Callable[[Path], None], str] = {
     of_another_lock: "the receipt says 000000000000",
     of_other_data: f"the data are {'d' * 32}.dir, the receipt says {'e' * 32}.dir",
     of_no_data: f"the data are {'d' * 32}.dir, the receipt says None",
+    of_more_data: "it names data called extra",
+    of_another_serving_contract: "its serving contract is 2, this code's is 1",
+    of_another_champion: f"models/champion.json names {NEW.model.sha256}, the receipt {'9' * 64}",
+    of_no_champion: f"models/champion.json names {NEW.model.sha256}, the receipt None",
+    of_other_sizes: "or other sizes",
     of_data_that_were_changed_since: f"the data are {'e' * 32}.dir, the receipt says {'d' * 32}.dir",
     a_comparison_of_another_model: "the comparison judged model 777777777777, the receipt says ",
     another_model_in_place: "the model here is ",
@@ -283,11 +388,18 @@ RECEIPTS: dict[Callable[[Path], None], str] = {
 def test_the_receipt_of_another_result_is_refused_alone_and_says_which(
     branch: Path, plant: Callable[[Path], None]
 ) -> None:
+    assert refused(branch) == {}
     plant(branch)
     said = refused(branch)
     assert list(said) == ["receipt"]
     assert "models/manifest.json is another result's: " in said["receipt"]
     assert RECEIPTS[plant] in said["receipt"]
+
+
+def test_a_receipt_of_data_that_are_not_named_is_an_error_and_no_pass(branch: Path) -> None:
+    (branch / DATA_FILE).write_text("outs: []\n")
+    with pytest.raises(ConfigurationError, match=r"^data\.dvc: names no folder; "):
+        found(branch)
 
 
 def test_all_that_is_wrong_with_a_receipt_is_said_at_once(branch: Path) -> None:
@@ -296,21 +408,56 @@ def test_all_that_is_wrong_with_a_receipt_is_said_at_once(branch: Path) -> None:
 
 
 def test_a_receipt_holds_where_the_model_is_not_here(branch: Path) -> None:
+    of_other_sizes(branch)
+    assert list(refused(branch)) == ["receipt"]
     for path in (branch / CANDIDATE).iterdir():
         path.unlink()
     (branch / CANDIDATE).rmdir()
     assert refused(branch) == {}
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"{}", b"\xff\xfe", b'{"model": 1, "model": 2}'])
+UNREADABLE_RECEIPTS = [None, b"", b"{", b"{}", b"\xff\xfe", b'{"model": 1, "model": 2}']
+
+
+@pytest.mark.parametrize("content", UNREADABLE_RECEIPTS)
 def test_a_receipt_that_is_missing_or_malformed_is_refused(settled: Path, content: bytes | None) -> None:
     (settled / RECEIPT).unlink()
     if content is not None:
         (settled / RECEIPT).write_bytes(content)
     said = refused(settled)
     assert list(said) == ["receipt"]
-    assert said["receipt"].startswith("there is no models/manifest.json" if content is None else "models/manifest.json")
-    assert "`mergeline repro` and `mergeline record`" in said["receipt"]
+    assert_says_what_to_do(said["receipt"], content)
+
+
+@pytest.mark.parametrize("content", UNREADABLE_RECEIPTS)
+def test_without_a_receipt_that_can_be_read_a_promotion_has_nothing_that_staging_could_serve(
+    branch: Path, content: bytes | None
+) -> None:
+    (branch / RECEIPT).unlink()
+    if content is not None:
+        (branch / RECEIPT).write_bytes(content)
+    said = refused(branch)
+    assert list(said) == ["receipt", "staging release"]
+    assert_says_what_to_do(said["receipt"], content)
+    assert said["staging release"].startswith("the receipt says nothing of it (")
+
+
+@pytest.mark.parametrize("content", UNREADABLE_RECEIPTS)
+def test_a_receipt_that_cannot_be_read_is_no_matter_of_staging_where_nothing_is_promoted(
+    branch: Path, content: bytes | None
+) -> None:
+    (branch / COMPARISON).write_text(comparison(model_of(branch / CANDIDATE).sha256, "hold"))
+    put(branch, STAGING, SERVED)
+    assert refused(branch) == {}
+    (branch / RECEIPT).unlink()
+    if content is not None:
+        (branch / RECEIPT).write_bytes(content)
+    assert list(refused(branch)) == ["receipt"]
+
+
+def assert_says_what_to_do(said: str, content: bytes | None) -> None:
+    assert said.startswith("there is no models/manifest.json" if content is None else "models/manifest.json")
+    assert "`mergeline repro` and `mergeline record`" in said
 
 
 # ---- champion --------------------------------------------------------------------------------------------------------
@@ -328,17 +475,19 @@ def on_main(root: Path, name: Path | str, content: str) -> None:
 def test_a_champion_that_production_does_not_serve_any_more_is_refused(branch: Path) -> None:
     on_main(branch, PRODUCTION, format_release(NEVER))
     said = refused(branch)["champion"]
-    assert "production serves ffffffffffff now, the comparison is with 111111111111" in said
+    assert f"production serves ffffffffffff now, the comparison is with {CHAMPION_SHORT}" in said
 
 
 def test_a_champion_of_a_production_that_was_emptied_is_refused(branch: Path) -> None:
     on_main(branch, PRODUCTION, format_release(NO_RELEASE))
-    assert "production serves no model now, the comparison is with 111111111111" in refused(branch)["champion"]
+    said = refused(branch)["champion"]
+    assert f"production serves no model now, the comparison is with {CHAMPION_SHORT}" in said
 
 
 def test_a_comparison_with_a_baseline_is_refused_where_production_serves_a_model(branch: Path) -> None:
-    (branch / CHAMPION).write_text(Champion(None, Without.NO_RELEASE, None, "branch", GateParams(), ()).to_json())
-    assert "production serves 111111111111 now, the comparison is with a baseline" in refused(branch)["champion"]
+    (branch / CHAMPION).write_text(replace(COMPARED, served=None, without=Without.NO_RELEASE).to_json())
+    said = refused(branch)["champion"]
+    assert f"production serves {CHAMPION_SHORT} now, the comparison is with a baseline" in said
 
 
 @pytest.mark.parametrize("section", [{"gates": {"improvement": {"margin": 0.5}}}, {"evaluate": {"slices": ["shop"]}}])
@@ -349,6 +498,12 @@ def test_a_policy_that_changed_on_the_base_is_asked_for_again(branch: Path, sect
     assert "the policy has changed since the comparison" in refused(branch)["champion"]
 
 
+@pytest.mark.parametrize("holdout", [None, {"days": 1}, {"share": 0.1}])
+def test_a_holdout_that_is_not_the_bases_is_refused(branch: Path, holdout: dict[str, Any] | None) -> None:
+    (branch / CHAMPION).write_text(replace(COMPARED, holdout=holdout).to_json())
+    assert list(refused(branch)) == ["champion"]
+
+
 def test_gates_that_the_branch_wrote_into_the_file_itself_are_refused(branch: Path) -> None:
     text = (branch / CHAMPION).read_text()
     (branch / CHAMPION).write_text(text.replace('"non_inferiority": false', '"non_inferiority": true'))
@@ -356,14 +511,7 @@ def test_gates_that_the_branch_wrote_into_the_file_itself_are_refused(branch: Pa
 
 
 def test_another_model_on_the_base_is_asked_for_again(branch: Path) -> None:
-    receipt = format_receipt(parse_receipt((branch / RECEIPT).read_text()))
-    git(branch, "stash", "-q", "--include-untracked")
-    git(branch, "checkout", "-q", "main")
-    commit(branch, {RECEIPT.as_posix(): receipt})
-    git(branch, "checkout", "-q", "-B", "branch")
-    git(branch, "rm", "-q", "--cached", RECEIPT.as_posix())
-    (branch / RECEIPT).unlink()
-    git(branch, "stash", "pop", "-q")
+    on_main(branch, RECEIPT, format_receipt(receipt_of("6")))
     assert "the base branch's model has changed since the comparison" in refused(branch)["champion"]
 
 
@@ -373,8 +521,9 @@ def test_a_champion_that_cannot_be_read_is_refused(branch: Path, content: bytes 
     if content is not None:
         (branch / CHAMPION).write_bytes(content)
     said = refused(branch)
-    assert list(said) == ["champion"]
+    assert list(said) == ["receipt", "champion"]
     assert "models/champion.json cannot be read" in said["champion"]
+    assert "models/champion.json names None, the receipt " in said["receipt"]
 
 
 def test_a_champion_with_a_gate_of_another_version_is_refused(branch: Path) -> None:
@@ -449,6 +598,18 @@ def test_a_release_that_no_verdict_made_is_refused(settled: Path, path: Path, re
     assert "names a release that no verdict made" in next(iter(said.values()))
 
 
+@pytest.mark.parametrize("path", [STAGING, PRODUCTION])
+def test_a_release_that_was_pushed_to_the_base_past_the_gate_is_none_to_go_back_to(settled: Path, path: Path) -> None:
+    git(settled, "checkout", "-q", "main")
+    for release in (NEVER, OLDER, SERVED):
+        commit(settled, {path.as_posix(): format_release(release)})
+    git(settled, "checkout", "-q", "-B", "branch")
+    put(settled, path, NEVER)
+    assert list(refused(settled)) == [f"{path.parent.name} release"]
+    put(settled, path, OLDER)
+    assert refused(settled) == {}
+
+
 def test_a_promotion_is_what_the_bases_staging_serves_and_not_what_the_branchs_does(settled: Path) -> None:
     git(settled, "checkout", "-q", "main")
     promoted = replace(SERVED, model_sha256="6" * 64)
@@ -495,3 +656,83 @@ def test_a_rejected_candidate_is_refused_with_the_gates_that_failed(branch: Path
 def test_a_rejected_candidate_whose_lock_is_the_bases_is_not_judged_again(settled: Path) -> None:
     (settled / COMPARISON).write_text(comparison(model_of(settled / CANDIDATE).sha256, "reject"))
     assert refused(settled) == {}
+
+
+# ---- committed -------------------------------------------------------------------------------------------------------
+
+JUDGED = (*RECORDED, PRODUCTION, Path("params.yaml"), Path("dvc.yaml"), DATA_FILE)
+
+
+@pytest.fixture
+def clean(settled: Path) -> Path:
+    """A checkout whose every judged file is committed."""
+    missing = {path.as_posix(): "{}\n" for path in JUDGED if not (settled / path).exists()}
+    commit(settled, {**missing, "src/code.py": "1\n", ".gitignore": "*.log\n"})
+    return settled
+
+
+def test_a_checkout_as_the_commit_has_it_is_held_whatever_else_lies_beside_it(clean: Path) -> None:
+    (clean / "notes.txt").write_text("untracked, and nothing that is judged")
+    (clean / "reports/page.html").write_text("a page")
+    (clean / "run.log").write_text("ignored")
+    assert committed(clean) == Finding("committed", True, "what lies here is what the commit holds")
+
+
+@pytest.mark.parametrize("path", [*map(str, JUDGED), "src/code.py"])
+def test_a_tracked_file_that_differs_from_the_commit_is_named(clean: Path, path: str) -> None:
+    assert committed(clean).held
+    (clean / path).write_text("other\n")
+    for staged in (False, True):
+        if staged:
+            git(clean, "add", path)
+        found = committed(clean)
+        assert not found.held
+        assert found.said == f"{path} is not as the commit has it; `mergeline record`"
+    git(clean, "reset", "-q", "--hard")
+    (clean / path).unlink()
+    assert not committed(clean).held
+
+
+@pytest.mark.parametrize("path", [str(path) for path in JUDGED])
+def test_a_judged_file_that_git_does_not_know_is_named(clean: Path, path: str) -> None:
+    git(clean, "rm", "-q", "--cached", path)
+    git(clean, "commit", "-q", "-m", "taken out")
+    found = committed(clean)
+    assert not found.held
+    assert found.said.startswith(f"{path} is not as the commit has it")
+    (clean / path).unlink()
+    assert committed(clean).held
+
+
+@pytest.mark.parametrize(
+    "path", [*map(str, JUDGED), "models", "reports", "k8s", "k8s/overlays", "k8s/overlays/production"]
+)
+def test_a_link_in_place_of_a_judged_file_or_of_a_folder_above_it_is_refused_even_if_committed(
+    clean: Path, path: str
+) -> None:
+    (clean / "elsewhere").mkdir()
+    (clean / path).rename(clean / "elsewhere/moved")
+    (clean / path).symlink_to(clean / "elsewhere/moved")
+    commit(clean, {})
+    found = committed(clean)
+    assert not found.held
+    assert found.said == f"{path}: expected plain files and folders, found links"
+
+
+def test_a_link_that_leads_nowhere_is_refused_and_one_beside_what_is_judged_is_not(clean: Path) -> None:
+    (clean / "docs").symlink_to("src")
+    commit(clean, {})
+    assert committed(clean).held
+    (clean / "params.yaml").unlink()
+    (clean / "params.yaml").symlink_to("nowhere")
+    assert "params.yaml: expected plain files" in committed(clean).said
+
+
+def test_before_the_first_commit_there_is_nothing_to_differ_from(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("{}\n")
+    assert committed(tmp_path).held
+    git(tmp_path, "init", "-q", "-b", "main")
+    assert committed(tmp_path).held
+    commit(tmp_path, {"README.md": "first\n", "params.yaml": None})
+    (tmp_path / "params.yaml").write_text("{}\n")
+    assert not committed(tmp_path).held

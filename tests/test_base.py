@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,16 +19,21 @@ from mergeline import pipeline
 from mergeline.base import expected, live_before, receipt, release, staged, standing, unchanged
 from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.layout import PRODUCTION, STAGING
+from mergeline.layout import RECEIPT as RECEIPT_FILE
 from mergeline.params import GateParams, Params, parse
 from mergeline.params.gates import ImprovementGate
 from mergeline.release.champion import BaseModel, Champion, Served, Without
 from mergeline.release.manifests import NO_RELEASE, Release, format_release
+from mergeline.release.model import Model, ModelFile
+from mergeline.release.receipt import Receipt, format_receipt
 
 SERVED = Release("1" * 64, "s3://models", "2" * 64, None)
 CANDIDATE = replace(SERVED, model_sha256="3" * 64)
 GATES = {"improvement": {"margin": 0.25}}
 STRICT = GateParams(improvement=ImprovementGate(margin=0.25))
-PRODUCED, STAGED = PRODUCTION.as_posix(), STAGING.as_posix()
+HOLDOUT = {"days": 5}
+IMAGE_ALONE = Release(None, None, None, "server@sha256:" + "5" * 64)
+PRODUCED, RECEIVED = PRODUCTION.as_posix(), RECEIPT_FILE.as_posix()
 
 
 def text(raw: Mapping[str, Any]) -> str:
@@ -58,7 +64,7 @@ def test_the_model_in_production_is_the_champion_and_the_base_judges_by_its_gate
     based_on(tmp_path, {**raw_params(evaluate={"slices": ["shop", "channel"]}), "gates": GATES})
     found = standing(tmp_path, "main", settings(evaluate={"slices": []}))
     served = Served("1" * 64, "s3://models")
-    assert found == Champion(served, None, None, "base", STRICT, ("shop", "channel"))
+    assert found == Champion(served, None, None, "base", STRICT, ("shop", "channel"), HOLDOUT)
 
 
 def test_a_branch_that_loosens_gates_and_moves_production_changes_neither_policy_nor_champion(tmp_path: Path) -> None:
@@ -69,32 +75,60 @@ def test_a_branch_that_loosens_gates_and_moves_production_changes_neither_policy
     assert found.gates == STRICT
 
 
+NOTHING_RUNS = [
+    pytest.param(None, id="no release.yaml"),
+    pytest.param(NO_RELEASE, id="a release.yaml of nothing"),
+    pytest.param(IMAGE_ALONE, id="an image without a model"),
+]
+
+
+@pytest.mark.parametrize("production", NOTHING_RUNS)
+def test_where_nothing_runs_yet_the_base_judges_all_the_same_and_the_reason_is_kept(
+    tmp_path: Path, production: Release | None
+) -> None:
+    """Else the first branch, or the first one after production was emptied, could loosen its own gates."""
+    based_on(tmp_path, {**raw_params(evaluate={"slices": ["channel"]}), "gates": GATES}, production)
+    found = standing(tmp_path, "main", settings(evaluate={"slices": ["shop"]}, data={"holdout": {"days": 1}}))
+    assert found == Champion(None, Without.NO_RELEASE, None, "base", STRICT, ("channel",), HOLDOUT)
+
+
+def test_without_a_base_the_branch_judges_itself_and_keeps_no_holdout(tmp_path: Path) -> None:
+    based_on(tmp_path, {**raw_params(), "gates": GATES})
+    mine = settings(evaluate={"slices": ["shop"]})
+    assert standing(tmp_path, None, mine) == Champion(None, Without.NO_BASE, None, "branch", GateParams(), ("shop",))
+
+
+@pytest.mark.parametrize("production", NOTHING_RUNS)
+def test_another_problem_is_judged_by_the_branch_where_nothing_runs_either(
+    tmp_path: Path, production: Release | None
+) -> None:
+    based_on(tmp_path, {**raw_params(data={"target": "kind"}), "gates": GATES}, production)
+    mine = settings(evaluate={"slices": ["shop"]})
+    assert standing(tmp_path, "main", mine) == Champion(
+        None, Without.NO_RELEASE, None, "branch", GateParams(), ("shop",)
+    )
+
+
 @pytest.mark.parametrize(
-    ("base", "production", "reason"),
+    ("data", "holdout"),
     [
-        pytest.param(None, SERVED, Without.NO_BASE, id="no base"),
-        pytest.param("main", None, Without.NO_RELEASE, id="no release.yaml"),
-        pytest.param("main", NO_RELEASE, Without.NO_RELEASE, id="a release.yaml of nothing"),
-        pytest.param(
-            "main",
-            Release(None, None, None, "server@sha256:" + "5" * 64),
-            Without.NO_RELEASE,
-            id="an image without a model",
-        ),
+        pytest.param({"holdout": {"share": 0.25}}, {"share": 0.25}, id="a share"),
+        pytest.param({"holdout": {"days": 9, "share": None}}, {"days": 9, "share": None}, id="as it is written"),
+        pytest.param({"holdout": {}}, None, id="an empty one"),
+        pytest.param({"holdout": None}, None, id="none"),
+        pytest.param({"holdout": [5]}, None, id="what is no mapping"),
     ],
 )
-def test_without_a_champion_the_branch_judges_itself_and_the_reason_is_kept(
-    tmp_path: Path, base: str | None, production: Release | None, reason: Without
+def test_the_holdout_to_keep_is_the_bases_and_not_the_branchs(
+    tmp_path: Path, data: Mapping[str, Any], holdout: Mapping[str, Any] | None
 ) -> None:
-    based_on(tmp_path, {**raw_params(), "gates": GATES}, production)
-    mine = settings(evaluate={"slices": ["shop"]})
-    assert standing(tmp_path, base, mine) == Champion(None, reason, None, "branch", GateParams(), ("shop",))
+    based_on(tmp_path, raw_params(data=data))
+    assert standing(tmp_path, "main", settings(data={"holdout": {"days": 1}})).holdout == holdout
 
 
 OTHERS: list[Any] = [
     pytest.param(raw_params(data={"task": "multiclass"}), id="task"),
     pytest.param(raw_params(data={"target": "kind"}), id="target"),
-    pytest.param(raw_params(data={"positive": 0}), id="positive class"),
     pytest.param(raw_params(evaluate={"primary": "log_loss"}), id="primary metric"),
     pytest.param({"data": {"task": "no such task", "target": "bought"}}, id="a task that this code does not know"),
     pytest.param({}, id="an empty file"),
@@ -109,7 +143,8 @@ OTHERS: list[Any] = [
 def test_the_model_of_another_problem_is_no_champion(tmp_path: Path, raw: Mapping[str, Any] | str | None) -> None:
     based_on(tmp_path, raw)
     found = standing(tmp_path, "main", settings())
-    assert (found.served, found.without, found.policy) == (None, Without.OTHER_PROBLEM, "branch")
+    assert (found.served, found.without) == (None, Without.OTHER_PROBLEM)
+    assert (found.policy, found.holdout) == ("branch", None)
 
 
 def test_the_primary_metric_that_is_written_out_is_the_same_problem_as_the_default(tmp_path: Path) -> None:
@@ -123,11 +158,25 @@ def test_another_feature_and_another_holdout_are_the_same_problem(tmp_path: Path
     assert standing(tmp_path, "main", mine).without is None
 
 
+@pytest.mark.parametrize(("theirs", "mine"), [(1, 0), (None, 0), (0, None)])
+def test_the_other_class_as_the_positive_one_is_the_same_problem(
+    tmp_path: Path, theirs: int | None, mine: int | None
+) -> None:
+    """Else a branch that swaps the classes would have no champion to defend and gates of its own."""
+    based_on(tmp_path, {**raw_params(data={"positive": theirs}), "gates": GATES})
+    found = standing(tmp_path, "main", settings(data={"positive": mine}))
+    assert (found.served, found.without) == (Served("1" * 64, "s3://models"), None)
+    assert (found.policy, found.gates) == ("base", STRICT)
+
+
 def test_settings_that_are_older_than_gates_and_slices_judge_by_the_default_gates(tmp_path: Path) -> None:
     data = raw_params()["data"]
     based_on(tmp_path, {"data": data, "compare": {"margin": 0.5}})
     found = standing(tmp_path, "main", settings(evaluate={"slices": ["shop"]}))
     assert (found.policy, found.gates, found.slices) == ("base", GateParams(), ())
+
+
+JUDGES = r"; the base branch's gates judge: merge it \(`mergeline resync`\)$"
 
 
 @pytest.mark.parametrize(
@@ -137,12 +186,12 @@ def test_settings_that_are_older_than_gates_and_slices_judge_by_the_default_gate
         pytest.param(b"data: \x00".decode(), r"^main:params\.yaml: not valid YAML: ", id="unreadable characters"),
         pytest.param(
             {**raw_params(), "gates": {"improvment": {}}},
-            r"^main:params\.yaml: gates: improvment: unknown key; did you mean 'improvement'\?$",
+            r"^main:params\.yaml: gates: improvment: unknown key; did you mean 'improvement'\?" + JUDGES,
             id="an unknown gate",
         ),
         pytest.param(
             {**raw_params(), "gates": ["improvement"]},
-            r"^main:params\.yaml: gates: expected a mapping, found \['improvement'\]$",
+            r"^main:params\.yaml: gates: expected a mapping, found \['improvement'\]" + JUDGES,
             id="gates that are no mapping",
         ),
     ],
@@ -154,6 +203,17 @@ def test_a_policy_that_cannot_be_read_is_an_error_that_names_the_base(
     with pytest.raises(ConfigurationError, match=said) as caught:
         standing(tmp_path, "main", settings())
     assert "\n" not in str(caught.value)
+
+
+def test_a_policy_that_cannot_be_read_is_an_error_where_nothing_runs_and_none_where_it_does_not_judge(
+    tmp_path: Path,
+) -> None:
+    raw = {**raw_params(), "gates": {"improvment": {}}}
+    based_on(tmp_path, raw, NO_RELEASE)
+    with pytest.raises(ConfigurationError, match=JUDGES):
+        standing(tmp_path, "main", settings())
+    assert standing(tmp_path, None, settings()).policy == "branch"
+    assert standing(tmp_path, "main", settings(data={"target": "kind"})).policy == "branch"
 
 
 def test_a_release_of_production_that_cannot_be_read_is_no_missing_one(tmp_path: Path) -> None:
@@ -220,10 +280,21 @@ def test_a_branch_whose_inputs_changed_is_compared_with_what_production_serves_n
 
 @pytest.mark.usefixtures("clean")
 def test_a_branch_keeps_the_file_but_for_a_policy_of_its_own(tmp_path: Path) -> None:
-    based_on(tmp_path, raw_params(), NO_RELEASE)
+    based_on(tmp_path, raw_params(data={"target": "kind"}))
     old = recorded(tmp_path, Champion(None, Without.NO_BASE, None, "branch", GateParams(), ()))
     mine = parse({**raw_params(evaluate={"slices": ["shop"]}), "gates": GATES})
     assert expected(tmp_path, "main", mine) == replace(old, gates=STRICT, slices=("shop",))
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_branch_of_before_the_base_judged_keeps_the_policy_that_was_its_own(tmp_path: Path) -> None:
+    """It was the first one, which had no base: merged as it is, it is not to be compared again."""
+    based_on(tmp_path, {**raw_params(), "gates": GATES}, NO_RELEASE)
+    old = recorded(tmp_path, Champion(None, Without.NO_BASE, None, "branch", GateParams(), ()))
+    assert expected(tmp_path, "main", settings(evaluate={"slices": ["shop"]})) == old
+    (tmp_path / "dvc.lock").write_text("mine\n")
+    now = Champion(None, Without.NO_RELEASE, None, "base", STRICT, (), HOLDOUT)
+    assert expected(tmp_path, "main", settings(evaluate={"slices": ["shop"]})) == now
 
 
 @pytest.mark.usefixtures("clean")
@@ -233,7 +304,7 @@ def test_a_branch_keeps_the_policy_that_was_the_bases_when_it_was_judged(tmp_pat
     assert expected(tmp_path, "main", settings()) == old
 
 
-UNREADABLE = [
+UNREADABLE_RECORDS = [
     pytest.param(b"", id="empty"),
     pytest.param(b"{}", id="without its keys"),
     pytest.param(b"\xff\xfe", id="no UTF-8"),
@@ -249,7 +320,7 @@ UNREADABLE = [
 
 
 @pytest.mark.usefixtures("clean")
-@pytest.mark.parametrize("content", UNREADABLE)
+@pytest.mark.parametrize("content", UNREADABLE_RECORDS)
 def test_a_file_that_cannot_be_read_is_made_anew(tmp_path: Path, content: bytes) -> None:
     based_on(tmp_path, raw_params())
     assert expected(tmp_path, "main", settings()) == standing(tmp_path, "main", settings())
@@ -301,22 +372,100 @@ def test_a_release_is_the_bases_and_staged_is_the_branchs(tmp_path: Path) -> Non
     assert release(tmp_path, None, PRODUCTION) == NO_RELEASE
 
 
-def test_what_was_live_before_is_every_release_that_the_base_had_and_can_be_read(tmp_path: Path) -> None:
-    based_on(tmp_path, raw_params(), format_release(NO_RELEASE))
+def receipt_of(model: str) -> Receipt:
+    """What a verdict leaves of a model whose weights have this hash."""
+    return replace(RECEIPT, model=Model.of([ModelFile("model.onnx", model * 64, 7)]))
+
+
+def released(found: Receipt) -> Release:
+    """The release that a verdict makes of it."""
+    receipt_sha256 = hashlib.sha256(format_receipt(found).encode()).hexdigest()
+    return Release(found.model.sha256, "s3://models", receipt_sha256, None)
+
+
+ONE, TWO = receipt_of("1"), receipt_of("2")
+
+
+def merged(model: Receipt) -> dict[str, str | bytes | None]:
+    """What a merge of a promoted model brings to the base, production's release of it included."""
+    return {RECEIVED: format_receipt(model), PRODUCED: format_release(released(model))}
+
+
+@pytest.fixture
+def on_main(tmp_path: Path) -> Path:
+    """Main, with nothing in production."""
+    based_on(tmp_path, raw_params(), NO_RELEASE)
     git(tmp_path, "checkout", "-q", "main")
-    for content in (format_release(CANDIDATE), "kind: Pod\n", None, format_release(SERVED)):
-        commit(tmp_path, {PRODUCED: content})
-    assert live_before(tmp_path, "main", PRODUCTION) == {NO_RELEASE, CANDIDATE, SERVED}
-    assert live_before(tmp_path, "main~1", PRODUCTION) == {NO_RELEASE, CANDIDATE}
-    assert live_before(tmp_path, "main", STAGING) == set()
+    return tmp_path
 
 
-def test_a_release_that_stood_only_on_a_merged_branch_was_never_live(tmp_path: Path) -> None:
+def test_what_was_live_before_is_every_release_that_a_verdict_made_and_that_can_be_read(on_main: Path) -> None:
+    commit(on_main, merged(ONE))
+    for content in ("kind: Pod\n", None):
+        commit(on_main, {PRODUCED: content})
+    commit(on_main, merged(TWO))
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), released(TWO)}
+    assert live_before(on_main, "main", STAGING) == set()
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        pytest.param(SERVED, id="a receipt that the base never had"),
+        pytest.param(replace(released(TWO), receipt_sha256=released(ONE).receipt_sha256), id="another model's receipt"),
+        pytest.param(replace(released(ONE), receipt_sha256="2" * 64), id="a judged model with no receipt of it"),
+    ],
+)
+def test_a_release_that_no_receipt_of_the_base_names_was_never_judged(on_main: Path, release: Release) -> None:
+    """Somebody pushed it to the base by hand: going back to it would be the first time that it passes a gate."""
+    commit(on_main, merged(ONE))
+    commit(on_main, {PRODUCED: format_release(release)})
+    commit(on_main, merged(TWO))
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), released(TWO)}
+
+
+def test_the_image_and_the_store_of_a_judged_release_may_have_been_others(on_main: Path) -> None:
+    elsewhere = replace(released(ONE), store="s3://elsewhere", image=IMAGE_ALONE.image)
+    commit(on_main, merged(ONE))
+    commit(on_main, {PRODUCED: format_release(elsewhere)})
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), elsewhere}
+
+
+def test_a_receipt_that_stood_only_on_a_merged_branch_or_cannot_be_read_judges_nothing(on_main: Path) -> None:
+    git(on_main, "checkout", "-q", "branch")
+    commit(on_main, {RECEIVED: format_receipt(TWO)})
+    commit(on_main, {RECEIVED: format_receipt(ONE)})
+    git(on_main, "checkout", "-q", "main")
+    git(on_main, "merge", "-q", "--no-ff", "--no-edit", "branch")
+    broken = format_receipt(receipt_of("3"))[:-3]
+    forged = replace(released(receipt_of("3")), receipt_sha256=hashlib.sha256(broken.encode()).hexdigest())
+    commit(on_main, {RECEIVED: broken})
+    for each in (released(ONE), released(TWO), forged):
+        commit(on_main, {PRODUCED: format_release(each)})
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), NO_RELEASE}
+
+
+@pytest.mark.parametrize("nothing", [NO_RELEASE, IMAGE_ALONE])
+def test_no_release_was_live_before_as_long_as_one_model_was(on_main: Path, nothing: Release) -> None:
+    """The first promotion can be taken back; later on there is an older model to go back to."""
+    commit(on_main, {PRODUCED: format_release(nothing), "README.md": "begun"})
+    assert nothing in live_before(on_main, "main", PRODUCTION)
+    commit(on_main, merged(ONE))
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), NO_RELEASE, nothing}
+    commit(on_main, {PRODUCED: format_release(SERVED)})
+    assert nothing in live_before(on_main, "main", PRODUCTION)
+    commit(on_main, merged(TWO))
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), released(TWO)}
+
+
+def test_a_release_that_stood_only_on_a_merged_branch_was_never_live(on_main: Path) -> None:
     """Else a branch could bring any model past the gate, in a commit that a later one takes back."""
-    based_on(tmp_path, raw_params())
-    never = replace(SERVED, model_sha256="f" * 64)
-    commit(tmp_path, {PRODUCED: format_release(never)})
-    commit(tmp_path, {PRODUCED: format_release(CANDIDATE)})
-    git(tmp_path, "checkout", "-q", "main")
-    git(tmp_path, "merge", "-q", "--no-ff", "--no-edit", "branch")
-    assert live_before(tmp_path, "main", PRODUCTION) == {SERVED, CANDIDATE}
+    commit(on_main, merged(ONE))
+    git(on_main, "checkout", "-q", "-B", "branch")
+    never = replace(released(ONE), store="s3://elsewhere")
+    commit(on_main, {PRODUCED: format_release(never)})
+    commit(on_main, merged(TWO))
+    git(on_main, "checkout", "-q", "main")
+    git(on_main, "merge", "-q", "--no-ff", "--no-edit", "branch")
+    assert live_before(on_main, "main", PRODUCTION) == {released(ONE), released(TWO)}
+    assert never in live_before(on_main, "branch", PRODUCTION)

@@ -24,7 +24,7 @@ POLICY = GateParams.model_validate(
     }
 )
 SERVED = Champion(
-    Served(SHA256, "s3://models"), None, BaseModel(SHA256, OTHER), "base", POLICY, ("origin", "Straße „1“")
+    Served(SHA256, "s3://models"), None, BaseModel(SHA256, OTHER), "base", POLICY, ("origin", "Straße „1“"), {"days": 5}
 )
 NONE = Champion(None, Without.NO_RELEASE, None, "branch", GateParams(), ())
 
@@ -46,14 +46,15 @@ policies = st.builds(
 )
 standings = st.tuples(st.builds(Served, texts, texts), st.none()) | st.tuples(st.none(), st.sampled_from(Without))
 champions = st.builds(
-    lambda standing, base, policy, gates, slices: Champion(
-        standing[0], standing[1], base, policy, gates, tuple(slices)
+    lambda standing, base, policy, gates, slices, holdout: Champion(
+        standing[0], standing[1], base, policy, gates, tuple(slices), holdout
     ),
     standings,
     st.none() | st.builds(BaseModel, texts, texts),
     st.sampled_from(["base", "branch"]),
     policies,
     st.lists(texts, max_size=4),
+    st.none() | st.dictionaries(texts, st.none() | numbers | st.integers(), max_size=2),
 )
 
 
@@ -67,13 +68,19 @@ def test_every_record_is_read_back_equal_and_written_the_same_again(champion: Ch
 
 def test_the_file_says_all_that_compare_depends_on() -> None:
     record = json.loads(SERVED.to_json())
-    assert list(record) == ["champion", "without", "base", "policy", "slices", "gates"]
+    assert list(record) == ["champion", "without", "base", "policy", "slices", "holdout", "gates"]
+    assert record["holdout"] == {"days": 5}
     assert record["champion"] == {"model_sha256": SHA256, "store": "s3://models"}
     assert record["base"] == {"model_sha256": SHA256, "signature_sha256": OTHER}
     assert (record["without"], record["policy"], record["slices"]) == (None, "base", ["origin", "Straße „1“"])
     assert record["gates"]["floors"] == {"roc_auc": 0.7}
     assert set(record["gates"]) == set(GateParams.model_fields)
     assert SERVED.to_json().endswith("}\n")
+
+
+def test_where_no_holdout_has_to_be_kept_the_file_says_so() -> None:
+    assert json.loads(NONE.to_json())["holdout"] is None
+    assert Champion.from_json(NONE.to_json()).holdout is None
 
 
 @pytest.mark.parametrize("without", Without)
@@ -110,6 +117,10 @@ def test_a_policy_of_older_code_has_the_defaults_of_what_it_did_not_know() -> No
         pytest.param({"slices": "origin"}, id="slices that are text"),
         pytest.param({"slices": None}, id="no slices"),
         pytest.param({"slices": [1]}, id="a slice that is a number"),
+        pytest.param({"holdout": 5}, id="a holdout that is a number"),
+        pytest.param({"holdout": []}, id="a holdout that is a list"),
+        pytest.param({"holdout": "days: 5"}, id="a holdout that is text"),
+        pytest.param({"holdout": False}, id="a holdout that is a switch"),
         pytest.param({"gates": None}, id="no gates"),
         pytest.param({"gates": []}, id="gates that are a list"),
         pytest.param({"gates": {"floor": {}}}, id="an unknown gate"),
@@ -125,7 +136,7 @@ def test_a_record_that_nobody_wrote_is_refused(changes: dict[str, Any]) -> None:
         Champion.from_json(json.dumps(record))
 
 
-@pytest.mark.parametrize("key", ["champion", "without", "base", "policy", "slices", "gates"])
+@pytest.mark.parametrize("key", ["champion", "without", "base", "policy", "slices", "holdout", "gates"])
 def test_each_key_must_be_there(key: str) -> None:
     record = json.loads(SERVED.to_json())
     del record[key]

@@ -23,6 +23,7 @@ from mergeline.git import (
     merging,
     read,
     tracked,
+    untracked,
     versions,
 )
 
@@ -144,7 +145,6 @@ def of_origin(root: Path, *branches: str, default: str | None = None) -> None:
     ("branches", "default", "expected"),
     [
         pytest.param((), None, None, id="no origin"),
-        pytest.param(("develop",), None, None, id="a branch of another name"),
         pytest.param(("master",), None, "origin/master", id="master"),
         pytest.param(("main", "master"), None, "origin/main", id="main before master"),
         pytest.param(("main", "develop"), "develop", "origin/develop", id="origin's default before main"),
@@ -156,6 +156,27 @@ def test_the_base_is_origins_default_then_main_then_master(
 ) -> None:
     of_origin(checkout, *branches, default=default)
     assert base_branch(checkout) == expected
+
+
+@pytest.mark.parametrize("default", [None, "gone"])
+def test_where_origins_default_is_not_known_a_base_has_to_be_named(checkout: Path, default: str | None) -> None:
+    """To judge by no base then would be to judge by the branch's own gates."""
+    of_origin(checkout, "develop", default=default)
+    with pytest.raises(ConfigurationError) as caught:
+        base_branch(checkout)
+    assert str(caught.value).startswith("--base: origin's default branch is not known here; name it")
+    assert "`git remote set-head origin --auto`" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert base_branch(checkout, "origin/develop") == "origin/develop"
+    git(checkout, "remote", "add", "origin", "nowhere")
+    git(checkout, "remote", "set-head", "origin", "develop")
+    assert base_branch(checkout) == "origin/develop"
+
+
+def test_the_branches_of_another_remote_are_not_origins(checkout: Path) -> None:
+    git(checkout, "update-ref", "refs/remotes/upstream/main", "HEAD")
+    git(checkout, "update-ref", "refs/remotes/origins/main", "HEAD")
+    assert base_branch(checkout) is None
 
 
 @pytest.mark.parametrize("default", [None, "main"])
@@ -284,6 +305,49 @@ def test_a_binary_file_changed_by_no_line_and_an_odd_name_is_whole(checkout: Pat
     assert {each.path for each in found} == {"src/model.onnx", *(f"src/{name}" for name in ODD)}
 
 
+# ---- A project in a folder of the repository -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(checkout: Path) -> Path:
+    """A project below the top, beside another one whose files have the same names."""
+    commit(checkout, {"ours/params.yaml": "seed: 5\n", "theirs/params.yaml": "seed: 6\n", "ours/src/a.py": "1\n"})
+    return checkout / "ours"
+
+
+def test_a_project_in_a_folder_reads_its_own_files_and_not_those_of_the_top(project: Path) -> None:
+    commit(project.parent, {"ours/params.yaml": "seed: 7\n", "params.yaml": "seed: 8\n"})
+    assert read(project, "HEAD", PARAMS) == b"seed: 7\n"
+    assert read(project, "HEAD~1", PARAMS) == b"seed: 5\n"
+    assert versions(project, "HEAD", PARAMS) == (b"seed: 7\n", b"seed: 5\n")
+    assert read(project, "HEAD", Path("ours/params.yaml")) is None
+    assert read(project.parent, "HEAD", PARAMS) == b"seed: 8\n"
+
+
+def test_a_project_in_a_folder_calls_its_changes_by_its_own_names_and_leaves_out_the_others(project: Path) -> None:
+    git(project, "checkout", "-q", "-b", "branch")
+    (project.parent / "theirs/params.yaml").write_text("seed: 9\n")
+    assert changed_files(project) == ()
+    assert line_changes(project, "main", ["."]) == ()
+    (project / "params.yaml").write_text("seed: 7\nmore: 1\n")
+    assert changed_files(project) == ("params.yaml",)
+    assert changed_files(project, ignoring=[PARAMS]) == ()
+    assert line_changes(project, "main", ["params.yaml", "src"]) == (LineChange("params.yaml", 2, 1),)
+    assert set(changed_files(project.parent)) == {"ours/params.yaml", "theirs/params.yaml"}
+
+
+def test_a_project_in_a_folder_has_its_own_conflicts_alone(project: Path) -> None:
+    root = project.parent
+    git(root, "checkout", "-q", "-b", "side")
+    commit(root, {"ours/params.yaml": "1\n", "theirs/params.yaml": "1\n"})
+    git(root, "checkout", "-q", "main")
+    commit(root, {"ours/params.yaml": "2\n", "theirs/params.yaml": "2\n"})
+    with pytest.raises(subprocess.CalledProcessError):
+        git(root, "merge", "-q", "side")
+    assert conflicts(project) == ("params.yaml",)
+    assert set(conflicts(root)) == {"ours/params.yaml", "theirs/params.yaml"}
+
+
 # ---- Merges, and commands that change something ----------------------------------------------------------------------
 
 
@@ -305,6 +369,24 @@ def test_a_file_is_tracked_once_git_knows_it(checkout: Path) -> None:
     git(checkout, "add", "new")
     assert tracked(checkout, Path("new"))
     assert not tracked(checkout, Path("nowhere"))
+
+
+def test_files_under_these_paths_that_git_neither_knows_nor_ignores_are_untracked(checkout: Path) -> None:
+    commit(checkout, {".gitignore": "*.pyc\n", "src/known.py": "1\n"})
+    for name in ("src/new.py", "src/staged.py", "src/new.pyc", "scratch.txt", "dvc.yaml"):
+        (checkout / name).write_text("1")
+    git(checkout, "add", "src/staged.py")
+    assert set(untracked(checkout, ["src", "dvc.yaml", "nowhere"])) == {"src/new.py", "dvc.yaml"}
+    assert untracked(checkout, ["params.yaml", "src/known.py"]) == ()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_untracked_file_is_called_by_its_whole_name_from_the_projects_folder(checkout: Path, name: str) -> None:
+    (checkout / "ours/src").mkdir(parents=True)
+    (checkout / "ours/src" / name).write_text("1")
+    (checkout / "src").mkdir()
+    (checkout / "src/beside.py").write_text("1")
+    assert untracked(checkout / "ours", ["src"]) == (f"src/{name}",)
 
 
 def test_a_command_gives_its_output(checkout: Path) -> None:
@@ -340,6 +422,7 @@ ASKED: dict[str, tuple[Callable[[Path], object], object]] = {
     "lines": (lambda root: line_changes(root, "main", ["src"]), ()),
     "conflicts": (conflicts, ()),
     "tracked": (lambda root: tracked(root, PARAMS), False),
+    "untracked": (lambda root: untracked(root, ["src"]), ()),
     "merging": (merging, False),
 }
 

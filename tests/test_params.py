@@ -367,7 +367,7 @@ def test_each_gate_of_the_default_policy_may_be_written_out_alone(name: str) -> 
 
 def test_a_policy_of_which_nothing_is_a_default_is_read_back() -> None:
     written = {
-        "holdout": {"budget": None},
+        "holdout": {"budget": None, "smaller": True},
         "improvement": {"confidence": 0.9, "margin": 0.1, "non_inferiority": True},
         "floors": {"roc_auc": 0.7, "log_loss": 1},
         "slices": {"margin": 0.2, "confidence": 0.8, "min_rows": 2, "min_class_rows": 3},
@@ -390,6 +390,8 @@ def test_a_policy_of_which_nothing_is_a_default_is_read_back() -> None:
     ("raw", "message"),
     [
         ({"improvment": {}}, "improvment: unknown key; did you mean 'improvement'?"),
+        ({"holdout": {"smaller": 1}}, "holdout.smaller: expected a valid boolean, found 1"),
+        ({"holdout": {"smaler": True}}, "holdout.smaler: unknown key; did you mean 'smaller'?"),
         ({"size": {"max_mb": 1}}, "size.max_mb: unknown key; did you mean 'max_mib'?"),
         ({"slices": {"margin": -1}}, "slices.margin: expected a number greater than or equal to 0, found -1"),
         (["size"], "expected a mapping, found ['size']"),
@@ -401,6 +403,11 @@ def test_a_policy_that_cannot_be_meant_is_one_line_with_its_place(raw: Any, mess
     with pytest.raises(ConfigurationError) as caught:
         parse_gates(raw, "main:params.yaml: gates")
     assert str(caught.value) == f"main:params.yaml: gates: {message}"
+
+
+def test_a_smaller_holdout_is_not_allowed_until_a_policy_says_so() -> None:
+    assert not parse_gates({"holdout": {"budget": 3}}, "main").holdout.smaller
+    assert parse_gates({"holdout": {"smaller": True}}, "main").holdout.smaller
 
 
 def test_the_columns_of_a_policy_are_not_looked_for_where_it_stands_alone() -> None:

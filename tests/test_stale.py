@@ -10,7 +10,7 @@ import pytest
 from repositories import MONTHS, Repository, flights
 
 from mergeline.errors import ConfigurationError
-from mergeline.pipeline import stale
+from mergeline.pipeline import data_md5, stale
 
 STAGES = ("validate", "train", "evaluate", "compare")
 HEAVY = ("data", "models/candidate", "reports/validate", "reports/evaluate", "reports/compare", ".dvc/cache")
@@ -211,6 +211,40 @@ def test_a_pipeline_that_cannot_be_read_is_an_error_and_not_a_clean_one(reposito
     (repository.root / "dvc.yaml").write_text("stages: [1\n")
     with pytest.raises(ConfigurationError, match=r"dvc\.yaml"):
         stale(repository.root)
+
+
+@pytest.mark.parametrize("gone", STAGES)
+def test_a_stage_that_the_pipeline_does_not_have_is_stale(repository: Repository, gone: str) -> None:
+    """Else a branch could leave out the stage that would find it out."""
+    lines = (repository.root / "dvc.yaml").read_text().splitlines(keepends=True)
+    start = lines.index(f"  {gone}:\n")
+    ends = (number for number in range(start + 1, len(lines)) if lines[number].strip() and lines[number][:3] != "   ")
+    end = next(ends, len(lines))
+    (repository.root / "dvc.yaml").write_text("".join([*lines[:start], *lines[end:]]))
+    assert stale(repository.root)[gone] == "dvc.yaml does not have it"
+    assert stale(repository.root).keys().isdisjoint(STAGES[: STAGES.index(gone)])
+
+
+def test_a_pipeline_without_any_stage_is_stale_in_all_of_them(repository: Repository) -> None:
+    (repository.root / "dvc.yaml").write_text("stages: {}\n")
+    assert stale(repository.root) == dict.fromkeys(STAGES, "dvc.yaml does not have it")
+
+
+def test_a_stage_of_ones_own_beside_them_is_not_asked_for(repository: Repository) -> None:
+    replace_in(repository.root / "dvc.yaml", "stages:\n", "stages:\n  notes:\n    cmd: echo\n", 1)
+    assert stale(repository.root) == {}
+    replace_in(repository.root / "dvc.yaml", "    cmd: echo\n", "    cmd: echo\n    outs: [notes.txt]\n", 1)
+    assert list(stale(repository.root)) == ["notes"]
+
+
+@pytest.mark.parametrize("content", ["outs: []\n", "outs:\n", "{}\n", "[]\n", "", "outs:\n- data\n"])
+def test_a_data_file_that_names_no_folder_is_an_error_that_says_what_to_do(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "data.dvc"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"^data\.dvc: names no folder; `dvc add data` writes it anew$"):
+        data_md5(tmp_path)
+    path.write_text(f"outs:\n- md5: {'d' * 32}.dir\n  path: data\n")
+    assert data_md5(tmp_path) == "d" * 32 + ".dir"
 
 
 def test_a_folder_that_dvc_does_not_know_is_an_error(tmp_path: Path) -> None:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import base as base_branch
-from mergeline import files, pipeline
+from mergeline import files, git, pipeline
 from mergeline.errors import DataError, VerificationError
-from mergeline.layout import CANDIDATE, CHAMPION, COMPARISON, DATA, LOCK, PRODUCTION, RECEIPT, STAGING
+from mergeline.layout import (
+    CANDIDATE,
+    CHAMPION,
+    COMPARISON,
+    DATA,
+    DATA_FILE,
+    LOCK,
+    PRODUCTION,
+    RECEIPT,
+    RECORDED,
+    STAGING,
+)
+from mergeline.params import PARAMS_FILE
 from mergeline.release.champion import Champion
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
-from mergeline.release.receipt import parse_receipt
+from mergeline.release.receipt import SERVING_CONTRACT, parse_receipt
 
 if TYPE_CHECKING:
     from mergeline.params import Params
@@ -52,6 +64,19 @@ def findings(root: Path, base: str | None, settings: Params) -> Iterator[Finding
     comparison = _comparison(root)
     yield from _releases(root, base, settings, comparison, unchanged=unchanged)
     yield _verdict(comparison, unchanged=unchanged)
+
+
+def committed(root: Path) -> Finding:
+    """Whether what lies here is what the commit holds, in plain files: a link could lead the judge elsewhere."""
+    judged = (*RECORDED, PRODUCTION, Path(PARAMS_FILE), Path("dvc.yaml"), DATA_FILE)
+    places = {each for path in judged for each in (path, *path.parents) if each != Path()}
+    links = sorted(str(each) for each in places if (root / each).is_symlink())
+    if links:
+        return Finding("committed", False, f"{', '.join(links)}: expected plain files and folders, found links")
+    changed = (*git.changed_files(root), *git.untracked(root, [path.as_posix() for path in judged]))
+    if changed and git.head_commit(root) is not None:
+        return Finding("committed", False, f"{', '.join(changed[:3])} is not as the commit has it; `mergeline record`")
+    return Finding("committed", True, "what lies here is what the commit holds")
 
 
 def release_for(root: Path, base: str | None, settings: Params, comparison: dict[str, Any]) -> Release:
@@ -103,15 +128,43 @@ def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
     compared = _comparison(root)["candidate"]["sha256"]
     if receipt.model.sha256 != compared:
         yield f"the comparison judged model {compared[:12]}, the receipt says {receipt.model.sha256[:12]}"
-    if (root / CANDIDATE).exists() and (found := model_of(root / CANDIDATE).sha256) != receipt.model.sha256:
-        yield f"the model here is {found[:12]}, the receipt says {receipt.model.sha256[:12]}"
+    others = sorted(receipt.data.keys() - {DATA.name})
+    if others:
+        yield f"it names data called {', '.join(others)}"
+    if receipt.serving_contract != SERVING_CONTRACT:
+        yield f"its serving contract is {receipt.serving_contract}, this code's is {SERVING_CONTRACT}"
+    champion = _served(root)
+    if receipt.champion_sha256 != champion:
+        yield f"{CHAMPION} names {champion}, the receipt {receipt.champion_sha256}"
+    if (root / CANDIDATE).exists() and (found := model_of(root / CANDIDATE)) != receipt.model:
+        yield f"the model here is {found.sha256[:12]}, the receipt says {receipt.model.sha256[:12]}, or other sizes"
+
+
+def _served(root: Path) -> str | None:
+    """The champion of the comparison; None where there is none, or its file cannot be read."""
+    try:
+        standing = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, VerificationError):
+        return None
+    return standing.served.model_sha256 if standing.served else None
 
 
 def _comparison(root: Path) -> dict[str, Any]:
+    from mergeline.gates import GATES
+    from mergeline.gates.gate import Outcome
+    from mergeline.gates.verdict import Verdict
+
     found = files.read_json(root / COMPARISON, "mergeline compare")
-    if not isinstance(found, dict) or not {"verdict", "sentence", "candidate", "gates"} <= found.keys():
+    try:
+        well = found["verdict"] in list(Verdict) and isinstance(found["sentence"], str)
+        well = well and isinstance(found["candidate"]["sha256"], str)
+        well = well and all(each["name"] in GATES and each["outcome"] in list(Outcome) for each in found["gates"])
+    except (KeyError, TypeError):
+        well = False
+    if not well:
         raise DataError(f"{COMPARISON}: not as `mergeline compare` writes it; `mergeline repro` makes it anew")
-    return found
+    checked: dict[str, Any] = found
+    return checked
 
 
 def _champion(root: Path, base: str | None, settings: Params) -> Finding:
@@ -127,7 +180,7 @@ def _champion(root: Path, base: str | None, settings: Params) -> Finding:
         served = now.served.model_sha256[:12] if now.served else "no model"
         compared = then.served.model_sha256[:12] if then.served else "a baseline"
         return Finding("champion", False, f"production serves {served} now, the comparison is with {compared}; {AGAIN}")
-    what = "the policy" if (then.gates, then.slices) != (now.gates, now.slices) else "the base branch's model"
+    what = "the base branch's model" if replace(then, base=now.base) == now else "the policy"
     return Finding("champion", False, f"{what} has changed since the comparison; {AGAIN}")
 
 
@@ -142,7 +195,11 @@ def _releases(
             yield Finding(name, False, f"{path}: {err}")
             continue
         if path == STAGING and not unchanged:
-            wanted = release_for(root, base, settings, comparison)
+            try:
+                wanted = release_for(root, base, settings, comparison)
+            except (DataError, VerificationError) as err:
+                yield Finding(name, False, f"the receipt says nothing of it ({err})")
+                continue
             said = "as the verdict has it" if mine == wanted else f"{path} is not as the verdict has it; {AGAIN}"
             yield Finding(name, mine == wanted, said)
         else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import git, pipeline
-from mergeline.errors import VerificationError
+from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.layout import CHAMPION, LOCK, PRODUCTION, RECEIPT, STAGING
 from mergeline.params import PARAMS_FILE, PRIMARY_METRICS, parse_gates, parse_yaml
 from mergeline.release.champion import BaseModel, Champion, Served, Without
@@ -16,9 +17,9 @@ from mergeline.release.receipt import Receipt, parse_receipt
 from mergeline.schema import SIGNATURE_FILE, Task
 
 if TYPE_CHECKING:
-    from mergeline.params import Params
+    from mergeline.params import GateParams, Params
 
-PROBLEM = ("task", "target", "positive")
+PROBLEM = ("task", "target")
 
 
 def standing(root: Path, base: str | None, settings: Params) -> Champion:
@@ -27,12 +28,29 @@ def standing(root: Path, base: str | None, settings: Params) -> Champion:
     production = release(root, base, PRODUCTION)
     model = _model(receipt(root, base))
     without = _without(base, raw, production, settings)
-    if without is not None or production.model_sha256 is None or production.store is None:
+    if base is None or _problem(raw) != _own_problem(settings):
         return Champion(None, without, model, "branch", settings.gates, settings.evaluate.slices)
-    served = Served(production.model_sha256, production.store)
-    policy = parse_gates(raw.get("gates"), f"{base}:{PARAMS_FILE}: gates")
+    served = None
+    if without is None and production.model_sha256 is not None and production.store is not None:
+        served = Served(production.model_sha256, production.store)
+    policy = _policy(raw, base)
     slices = _section(raw, "evaluate").get("slices")
-    return Champion(served, None, model, "base", policy, tuple(slices) if isinstance(slices, list) else ())
+    judging = tuple(slices) if isinstance(slices, list) else ()
+    return Champion(served, without, model, "base", policy, judging, _holdout(raw))
+
+
+def _holdout(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """The base's `data.holdout`; what could not stand there is left out, as the base's own `repro` would refuse it."""
+    found = _section(_section(raw, "data"), "holdout")
+    numbers = {str(key): value for key, value in found.items() if isinstance(value, int | float) and value > 0}
+    return numbers or None
+
+
+def _policy(raw: dict[str, Any], base: str) -> GateParams:
+    try:
+        return parse_gates(raw.get("gates"), f"{base}:{PARAMS_FILE}: gates")
+    except ConfigurationError as err:
+        raise ConfigurationError(f"{err}; the base branch's gates judge: merge it (`mergeline resync`)") from err
 
 
 def expected(root: Path, base: str | None, settings: Params) -> Champion:
@@ -68,16 +86,33 @@ def release(root: Path, base: str | None, path: Path) -> Release:
 
 
 def live_before(root: Path, base: str, path: Path) -> set[Release]:
-    """Return every release that an environment had on the base branch; a version that cannot be read is left out.
+    """Return every release that an environment had on the base branch and that a verdict there has made.
 
-    What a merged branch held on its way was never live: it does not count.
+    A verdict leaves a receipt: the release names one of the base's, and its model. What a merged branch held on its way
+    was never live, and a version that cannot be read is left out. No release at all counts as long as there was one
+    release only: a revert of the first promotion.
     """
+    receipts = _receipts(root, base)
     found = set()
     for content in git.versions(root, base, path, merged=False):
         try:
             found.add(parse_release(content.decode("utf-8", "replace")))
         except VerificationError:
             continue
+    judged = {each for each in found if (each.receipt_sha256, each.model_sha256) in receipts}
+    first = {each for each in found if not each.is_release} if len(judged) <= 1 else set()
+    return judged | first
+
+
+def _receipts(root: Path, base: str) -> set[tuple[str | None, str | None]]:
+    """The hash of each receipt that the base branch had, with the model that it is of."""
+    found: set[tuple[str | None, str | None]] = set()
+    for content in git.versions(root, base, RECEIPT, merged=False):
+        try:
+            model = parse_receipt(content.decode("utf-8", "replace")).model.sha256
+        except VerificationError:
+            continue
+        found.add((hashlib.sha256(content).hexdigest(), model))
     return found
 
 
@@ -90,7 +125,7 @@ def receipt(root: Path, base: str | None) -> Receipt | None:
 def staged(root: Path) -> Release:
     """Return this branch's own release of staging; one that is not there is no release."""
     path = root / STAGING
-    return parse_release(path.read_text(encoding="utf-8")) if path.exists() else NO_RELEASE
+    return parse_release(path.read_bytes().decode("utf-8", "replace")) if path.exists() else NO_RELEASE
 
 
 def _params(root: Path, base: str | None) -> dict[str, Any]:
@@ -108,7 +143,7 @@ def _without(base: str | None, raw: dict[str, Any], production: Release, setting
 
 
 def _problem(raw: dict[str, Any]) -> tuple[Any, ...]:
-    """Task, target, positive class and primary metric of a params.yaml that may be older than this code."""
+    """Task, target and primary metric of a params.yaml that may be older than this code."""
     data = _section(raw, "data")
     primary = _section(raw, "evaluate").get("primary")
     if primary is None and data.get("task") in [task.value for task in Task]:
@@ -123,7 +158,7 @@ def _section(raw: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _own_problem(settings: Params) -> tuple[Any, ...]:
     data = settings.data
-    return (data.task.value, data.target, data.positive, settings.primary)
+    return (data.task.value, data.target, settings.primary)
 
 
 def _model(found: Receipt | None) -> BaseModel | None:

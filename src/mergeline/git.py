@@ -36,21 +36,27 @@ def head_commit(root: Path, ignoring: Iterable[Path] = ()) -> str | None:
 def changed_files(root: Path, ignoring: Iterable[Path] = ()) -> tuple[str, ...]:
     """Return the tracked files that differ from HEAD, in the worktree or in the index, other than those to ignore."""
     left_out = {path.as_posix() for path in ignoring}
-    found = _names(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+    found = _names(root, "diff", "--name-only", "--no-renames", "--relative", "-z", "HEAD")
     return tuple(name for name in found if name not in left_out)
 
 
 def base_branch(root: Path, named: str | None = None) -> str | None:
     """Return the branch to compare with: `named`, else origin's default branch, else None.
 
-    Raises `ConfigurationError` where the named one is no commit here.
+    Raises `ConfigurationError` where the named one is no commit here, and where origin has branches but no known
+    default: to judge by no base then would be to judge by the branch's own gates.
     """
     if named is not None:
         if commit_of(root, named) is None:
             raise ConfigurationError(f"--base: {named!r} is no branch or commit here; fetch it, or name another")
         return named
     found = (_git(root, "rev-parse", "--abbrev-ref", "--verify", "--quiet", name) for name in USUAL_BASES)
-    return next((name for name in found if name and commit_of(root, name) is not None), None)
+    default = next((name for name in found if name and commit_of(root, name) is not None), None)
+    if default is None and _git(root, "for-each-ref", "--count=1", "refs/remotes/origin"):
+        raise ConfigurationError(
+            "--base: origin's default branch is not known here; name it, or `git remote set-head origin --auto`"
+        )
+    return default
 
 
 def commit_of(root: Path, name: str) -> str | None:
@@ -66,7 +72,7 @@ def fork_point(root: Path, base: str) -> str | None:
 
 def read(root: Path, commit: str, path: Path) -> bytes | None:
     """Return a file's bytes at a commit; None where it was not there."""
-    ran = _run(root, "cat-file", "blob", "--end-of-options", f"{commit}:{path.as_posix()}")
+    ran = _run(root, "cat-file", "blob", "--end-of-options", f"{commit}:./{path.as_posix()}")
     return ran.stdout if ran is not None and ran.returncode == 0 else None
 
 
@@ -87,19 +93,24 @@ def line_changes(root: Path, base: str, paths: Sequence[str]) -> tuple[LineChang
     start = fork_point(root, base)
     if start is None:
         return ()
-    listed = _names(root, "diff", "--numstat", "--no-renames", "-z", start, "--", *paths)
+    listed = _names(root, "diff", "--numstat", "--no-renames", "--relative", "-z", start, "--", *paths)
     rows = (line.split("\t", 2) for line in listed)
     return tuple(LineChange(path, _count(added), _count(removed)) for added, removed, path in rows)
 
 
 def conflicts(root: Path) -> tuple[str, ...]:
     """Return the files that a merge left in conflict."""
-    return tuple(_names(root, "diff", "--name-only", "--diff-filter=U", "-z"))
+    return tuple(_names(root, "diff", "--name-only", "--diff-filter=U", "--relative", "-z"))
 
 
 def tracked(root: Path, path: Path) -> bool:
     """Whether Git knows a file here, in conflict or not."""
     return bool(_git(root, "ls-files", "--", path.as_posix()))
+
+
+def untracked(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the files under these paths that Git neither knows nor ignores."""
+    return tuple(_names(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *paths))
 
 
 def merging(root: Path) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 SAMPLE = Path("sample")
+STAGES = ("validate", "train", "evaluate", "compare")
 SIGNAL_BASE = 128  # a shell's exit code for a process that a signal ended
 
 
@@ -86,8 +87,9 @@ def stale(root: Path) -> dict[str, str]:
             outs = {out.fs_path: out.hash_info for stage in repo.index.stages for out in stage.outs}
             found = {_name(stage): _what_differs(stage, outs) for stage in stages}
         except DvcException as err:
-            raise ConfigurationError(f"dvc.yaml: {_line(err)}") from err
-    return {name: said for name, said in found.items() if said}
+            raise ConfigurationError(f"dvc.yaml or dvc.lock: {_line(err)}") from err
+    absent = {name: "dvc.yaml does not have it" for name in STAGES if name not in found}
+    return absent | {name: said for name, said in found.items() if said}
 
 
 def _name(stage: Stage) -> str:
@@ -165,6 +167,24 @@ def put_data_in_place(root: Path) -> str:
     return "sample"
 
 
+def refuse_other_data(root: Path) -> None:
+    """Raise `DataError` where `data/` holds a person's changes, which another `data.dvc` would have to overwrite."""
+    with opened(root) as repo:
+        if (root / DATA).exists() and any((root / DATA).iterdir()) and not _agrees(root, repo):
+            raise DataError(
+                f"{DATA}/ is not what {DATA_FILE} names; `dvc add {DATA}` keeps it, `dvc checkout` drops it"
+            )
+
+
+def replace_data(root: Path) -> None:
+    """Make `data/` what `data.dvc` names now; else `dvc repro` would write what lies there into `data.dvc`."""
+    with opened(root) as repo:
+        if (root / DATA).exists() and _agrees(root, repo):
+            return
+    shutil.rmtree(root / DATA, ignore_errors=True)
+    put_data_in_place(root)
+
+
 def data_md5(root: Path) -> str:
     """Return the hash under which DVC knows the data, `none` where they are not tracked."""
     path = root / DATA_FILE
@@ -222,7 +242,11 @@ def _named(root: Path) -> dict[str, Any]:
     """The entry of `data.dvc`: hash, size, number of files."""
     from ruamel.yaml import YAML
 
-    entry: dict[str, Any] = YAML(typ="safe").load((root / DATA_FILE).read_text(encoding="utf-8"))["outs"][0]
+    raw = YAML(typ="safe").load((root / DATA_FILE).read_text(encoding="utf-8"))
+    try:
+        entry: dict[str, Any] = dict(raw["outs"][0])
+    except (KeyError, IndexError, TypeError, ValueError) as err:
+        raise ConfigurationError(f"{DATA_FILE}: names no folder; `dvc add {DATA}` writes it anew") from err
     return entry
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import files, git
-from mergeline.admission import Finding, differences, findings
+from mergeline.admission import Finding, committed, differences, findings
 from mergeline.commands import stages
 from mergeline.commands.settings import load_params
 from mergeline.errors import GateRefused
-from mergeline.layout import COMPARISON, EVALUATION
+from mergeline.layout import COMPARISON, EVALUATION, METRICS, VALIDATION
+from mergeline.report.escape import clean
 
 if TYPE_CHECKING:
     from mergeline.params import Params
@@ -23,14 +24,14 @@ logger = logging.getLogger(__name__)
 def gate(root: Path, base: str | None, *, rerun: bool) -> str:
     """Return the findings, one a line; raise `GateRefused` where one does not hold.
 
-    With `rerun`, evaluate and compare are run once more on the data and the model that lie here, and their records must
-    be those of the branch within 1e-6: a dvc.lock that Git merged out of two is then found out.
+    With `rerun`, validate, evaluate and compare are run once more on the data and the model that lie here, and their
+    records must be those of the branch within 1e-6: a dvc.lock that Git merged out of two is then found out.
     """
     settings = load_params(root)
-    found = list(findings(root, git.base_branch(root, base), settings))
+    found = [committed(root), *findings(root, git.base_branch(root, base), settings)]
     if rerun:
         found += _rerun(root, settings)
-    text = "\n".join(f"{'held' if each.held else 'REFUSED'}  {each.name}: {each.said}" for each in found)
+    text = "\n".join(f"{'held' if each.held else 'REFUSED'}  {each.name}: {clean(each.said, 2000)}" for each in found)
     refused = [each.name for each in found if not each.held]
     if refused:
         logger.info(text)
@@ -39,7 +40,10 @@ def gate(root: Path, base: str | None, *, rerun: bool) -> str:
 
 
 def _rerun(root: Path, settings: Params) -> Iterator[Finding]:
-    yield _same(root, EVALUATION, "evaluate", stages.evaluation(root, settings).as_dict())
+    yield _same(root, VALIDATION, "validate", stages.validation(root, settings).as_dict())
+    evaluated = stages.evaluation(root, settings)
+    yield _same(root, EVALUATION, "evaluate", evaluated.as_dict())
+    yield _same(root, METRICS, "evaluate", dict(evaluated.headline()))
     yield _same(root, COMPARISON, "compare", stages.comparison(root, settings).as_dict())
 
 

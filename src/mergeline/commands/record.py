@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import base as base_branch
-from mergeline import files, git
+from mergeline import files, git, pipeline
 from mergeline.admission import release_for
+from mergeline.changes import CODE
 from mergeline.commands.report import refuse_stale
-from mergeline.commands.repro import repro
+from mergeline.commands.repro import is_stored, repro
 from mergeline.commands.settings import load_params
 from mergeline.errors import ConfigurationError, VerificationError
-from mergeline.layout import COMPARISON, LOCK, RECEIPT, RECORDED, STAGING
+from mergeline.layout import CANDIDATE, COMPARISON, LOCK, RECEIPT, RECORDED, STAGING
 from mergeline.release.manifests import NO_RELEASE, format_release
 from mergeline.release.receipt import parse_receipt
+from mergeline.report.escape import clean
 from mergeline.report.wording import metric_label
 
 if TYPE_CHECKING:
@@ -39,10 +41,14 @@ def record(root: Path, base: str | None) -> str:
         raise ConfigurationError(
             f"record: {some} changed and are not committed; commit them, the results belong to them"
         )
+    unknown = git.untracked(root, CODE)
+    if unknown:
+        raise ConfigurationError(f"record: Git does not know {', '.join(unknown[:5])}; commit or remove what was run")
     refuse_stale(root)
     receipt = _receipt(root)
     branch = git.base_branch(root, base)
     comparison = files.read_json(root / COMPARISON, "mergeline compare")
+    _refuse_unstored(root, settings, comparison, receipt)
     if not base_branch.unchanged(root, branch):
         _write_release(root, branch, settings, comparison)
     present = [path.as_posix() for path in RECORDED if (root / path).exists()]
@@ -50,7 +56,7 @@ def record(root: Path, base: str | None) -> str:
     if not git.do(root, "diff", "--cached", "--name-only", "--", *present).strip():
         return "nothing to record: Git has these results already"
     git.do(root, "commit", "--quiet", "--message", _message(comparison, receipt), "--only", "--", *present)
-    return f"recorded: {comparison['sentence']}"
+    return f"recorded: {clean(comparison['sentence'], 2000)}"
 
 
 def resync(root: Path, base: str | None, environment: Mapping[str, str]) -> str:
@@ -65,6 +71,7 @@ def resync(root: Path, base: str | None, environment: Mapping[str, str]) -> str:
     if branch is None:
         raise ConfigurationError("resync: no base branch; add a remote called origin, or name one with --base")
     if not git.merging(root):
+        pipeline.refuse_other_data(root)
         _start_merge(root, branch)
     if git.merging(root):
         _take_generated(root)
@@ -74,6 +81,7 @@ def resync(root: Path, base: str | None, environment: Mapping[str, str]) -> str:
                 f"resync: {', '.join(others)} conflict; resolve them, `git add` them, then `mergeline resync` again"
             )
         git.do(root, "commit", "--quiet", "--no-edit")
+    pipeline.replace_data(root)
     said = repro(root, base=base, force=False, pull=False, tracking=True, environment=environment)
     return f"{said}\n{record(root, base)}"
 
@@ -86,6 +94,13 @@ def _receipt(root: Path) -> Receipt:
             f"{RECEIPT}: it is the receipt of another {LOCK}; `mergeline repro` writes the right one"
         )
     return receipt
+
+
+def _refuse_unstored(root: Path, settings: Params, comparison: Mapping[str, Any], receipt: Receipt) -> None:
+    """Raise `VerificationError` for a model that was made here, is to be promoted, and has not been stored."""
+    made_here = (root / CANDIDATE).exists()
+    if comparison["verdict"] == "promote" and made_here and not is_stored(root, settings, receipt):
+        raise VerificationError(f"{settings.release.store}: does not hold the model; `mergeline repro` puts it there")
 
 
 def _write_release(root: Path, base: str | None, settings: Params, comparison: Mapping[str, Any]) -> None:
@@ -111,7 +126,7 @@ def _message(comparison: Mapping[str, Any], receipt: Receipt) -> str:
         "Trained-From": receipt.training_commit or "none",
     }
     lines = "\n".join(f"{name}: {text}" for name, text in trailers.items())
-    return f"Record {comparison['verdict']}: {value}{change}\n\n{comparison['sentence']}\n\n{lines}\n"
+    return f"Record {comparison['verdict']}: {value}{change}\n\n{clean(comparison['sentence'], 2000)}\n\n{lines}\n"
 
 
 def _start_merge(root: Path, branch: str) -> None:

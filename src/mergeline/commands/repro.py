@@ -145,12 +145,20 @@ def store_candidate(root: Path, settings: Params, found: Receipt) -> None:
 
     note = root / STORED / found.model.sha256
     url = settings.release.store
-    if note.exists() and note.read_text(encoding="utf-8") == url:
+    if is_stored(root, settings, found):
         return
     put = open_store(url, root).put_model(root / CANDIDATE)
     if put.sha256 != found.model.sha256:
         raise VerificationError(f"{CANDIDATE}/: changed while it was put into the store; run `mergeline repro` again")
     files.write_text(note, url)
+
+
+def is_stored(root: Path, settings: Params, found: Receipt) -> bool:
+    """Whether the model was put into the store: as noted here or, in a folder, as its list says that is put last."""
+    note, url = root / STORED / found.model.sha256, settings.release.store
+    if not note.exists() or note.read_text(encoding="utf-8") != url:
+        return False
+    return "://" in url or (root / url / "sha256" / found.model.sha256).exists()
 
 
 def track(root: Path, environment: Mapping[str, str]) -> int:

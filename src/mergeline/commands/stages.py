@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mergeline import files, pipeline, table
 from mergeline.commands.settings import load_params
-from mergeline.errors import ConfigurationError
+from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.files import LOCAL_STATE
 from mergeline.layout import (
     CANDIDATE,
@@ -36,26 +36,32 @@ from mergeline.schema import MODEL_FILE, SIGNATURE_FILE
 if TYPE_CHECKING:
     from mergeline.gates.evidence import Contender
     from mergeline.params import Params
+    from mergeline.release.champion import Served
     from mergeline.stages.comparison import Comparison
     from mergeline.stages.evaluate import Evaluation
+    from mergeline.stages.validate import Validation
 
 
 def validate(root: Path) -> None:
     """Check the table; write the record and the pages, then fail on a blocking expectation."""
-    with _uncollected():
-        import great_expectations  # noqa: F401  # else it is imported when the first partition is checked
-
-        from mergeline.stages.validate import validate as check
-
-    settings = load_params(root)
-    loaders = {path.stem: partial(table.read_partition, path) for path in table.partitions(root / DATA)}
-    with steps("validate", sys.stderr) as show:
-        found = check(loaders, settings, show)
+    found = validation(root, load_params(root))
     with files.replaced_folder(root / REPORTS / "validate", root / LOCAL_STATE) as folder:
         for name, page in found.pages.items():
             files.write_text(folder / name, page)
     files.write_json(root / VALIDATION, found.as_dict())
     found.raise_if_blocked(str(VALIDATION))
+
+
+def validation(root: Path, settings: Params) -> Validation:
+    """Return what the table is; write nothing."""
+    with _uncollected():
+        import great_expectations  # noqa: F401  # else it is imported when the first partition is checked
+
+        from mergeline.stages.validate import validate as check
+
+    loaders = {path.stem: partial(table.read_partition, path) for path in table.partitions(root / DATA)}
+    with steps("validate", sys.stderr) as show:
+        return check(loaders, settings, show)
 
 
 def train(root: Path) -> None:
@@ -138,7 +144,7 @@ def comparison(root: Path, settings: Params) -> Comparison:
     candidate = contender(root / CANDIDATE)
     champion = None
     if standing.served is not None:
-        champion = contender(fetched(root, standing.served.model_sha256, standing.served.store))
+        champion = _champion(root, standing.served)
     wanted = [*settings.data.columns, *settings.evaluate.slices]
     policy = [*standing.slices, *standing.gates.fairness.columns]
     features = [each.name for each in champion.signature.features] if champion else []
@@ -147,6 +153,13 @@ def comparison(root: Path, settings: Params) -> Comparison:
     with steps("compare", sys.stderr) as show:
         rows = table.read_table(root / DATA, tuple(columns))
         return contest(rows, candidate, champion, standing, settings, scoring_ratio, show)
+
+
+def _champion(root: Path, served: Served) -> Contender:
+    try:
+        return contender(fetched(root, served.model_sha256, served.store))
+    except VerificationError as err:
+        raise VerificationError(f"the champion, {served.model_sha256[:12]} in {served.store}: {err}") from err
 
 
 def contender(folder: Path) -> Contender:

@@ -23,7 +23,8 @@ def average_precision_influence(label: Codes, score: Floats) -> Influence:
     cuts = thresholds(label, score)
     precision = cuts.positives / cuts.rows
     gained = np.diff(cuts.positives, prepend=0) / cuts.positives[-1]  # [groups] of recall
-    estimate = 1 - float(gained @ (1 - precision))  # exactly 1 where every positive comes first
+    # a sum, not a dot product: that one rounds by the number of threads. Exactly 1 where every positive comes first.
+    estimate = 1 - float((gained * (1 - precision)).sum())
     for_positive = (precision - estimate) / cuts.positives[-1] + _from_here_down(gained * (1 - precision) / cuts.rows)
     for_negative = -_from_here_down(gained * precision / cuts.rows)
     sizes = np.diff(cuts.rows, prepend=0).astype(np.intp)

@@ -34,6 +34,8 @@ class Scorer:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        # weights outside of the file are bytes that no hash speaks for; there is nothing to be found in this place
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         self.signature = signature
         self._columns = max(1, len(signature.classes))
         one_row = np.zeros((1, len(signature.features)), dtype=np.float32)

@@ -17,9 +17,13 @@ Direction = Literal["up", "down"]
 
 
 class HoldoutGate(Section):
-    """How often the same holdout may judge before the report warns: each choice among models flatters the chosen."""
+    """`budget`: how often the same holdout may judge before the report warns: each choice flatters the chosen.
+
+    `smaller`: whether a branch may judge by a smaller `data.holdout` than the base's, which tells less.
+    """
 
     budget: Annotated[int, Field(ge=1)] | None = 20
+    smaller: bool = False
 
 
 class ImprovementGate(Section):

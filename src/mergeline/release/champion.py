@@ -50,6 +50,7 @@ class Champion:
     """What to compare with: a served model, or a reason why there is none; the policy and the slices that it names.
 
     `policy` is `base` where the base branch's gates judge, `branch` where there is no champion to defend.
+    `slices` and `holdout` (as in params.yaml) are those of that branch too; no holdout where none has to be kept.
     """
 
     served: Served | None
@@ -58,6 +59,7 @@ class Champion:
     policy: str
     gates: GateParams
     slices: tuple[str, ...]
+    holdout: dict[str, Any] | None = None
 
     @property
     def reason(self) -> str | None:
@@ -72,6 +74,7 @@ class Champion:
             "base": asdict(self.base) if self.base else None,
             "policy": self.policy,
             "slices": list(self.slices),
+            "holdout": self.holdout,
             "gates": self.gates.model_dump(mode="json"),
         }
         return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -91,6 +94,7 @@ class Champion:
                 policy=raw["policy"],
                 gates=parse_gates({**raw["gates"]}, where),
                 slices=tuple(raw["slices"]),
+                holdout=raw["holdout"],
             )
             _refuse_others(found, raw)
         except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as err:
@@ -100,7 +104,7 @@ class Champion:
 
 def _refuse_others(found: Champion, raw: dict[str, Any]) -> None:
     """Raise `ValueError` for what reads as a record and is none that `to_json` writes."""
-    unknown = sorted(raw.keys() - {"champion", "without", "base", "policy", "slices", "gates"})
+    unknown = sorted(raw.keys() - {"champion", "without", "base", "policy", "slices", "holdout", "gates"})
     if unknown:
         raise ValueError(f"unknown keys {', '.join(unknown)}")
     if (found.served is None) == (found.without is None):
@@ -109,5 +113,7 @@ def _refuse_others(found: Champion, raw: dict[str, Any]) -> None:
         raise ValueError(f"expected a policy of {' or '.join(POLICIES)}, found {found.policy!r}")
     parts = [asdict(each).values() for each in (found.served, found.base) if each is not None]
     texts = [text for values in (*parts, found.slices) for text in values]
+    if not (raw["holdout"] is None or isinstance(raw["holdout"], dict)):
+        raise TypeError("expected the base's holdout as a mapping or nothing")
     if not isinstance(raw["slices"], list) or not all(isinstance(text, str) for text in texts):
         raise ValueError("expected text as ids, store and slices")

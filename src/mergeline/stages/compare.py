@@ -83,7 +83,7 @@ def compare(
     progress(f"scoring {len(holdout.rows)} rows twice")
     scores = candidate.scorer.score_matrix(matrix)
     own = Judged(scores, candidate.signature.threshold)
-    refusal = _refusal(holdout, candidate, champion, params)
+    refusal = _smaller(standing, params) or _refusal(holdout, candidate, champion, params)
     other: _Scored | None = None
     if refusal is None:
         try:
@@ -163,6 +163,18 @@ def _holdout(table: pd.DataFrame, candidate: Contender, params: Params) -> _Hold
     names = candidate.signature.classes
     training = encode_target(rows.iloc[parts.training], params.data, names)
     return _Holdout(held, encode_target(held, params.data, names), training)
+
+
+def _smaller(standing: Champion, params: Params) -> str | None:
+    """Why a branch may not judge by its holdout: the base branch's is larger, or of another kind."""
+    if standing.holdout is None or standing.gates.holdout.smaller:
+        return None
+    mine = params.data.holdout.model_dump()
+    short = [key for key, asked in standing.holdout.items() if asked is not None and not (mine.get(key) or 0) >= asked]
+    if not short:
+        return None
+    asked, found = standing.holdout[short[0]], mine.get(short[0])
+    return f"data.holdout.{short[0]} is {found}, the base branch judges by {asked}: a smaller holdout tells less"
 
 
 def _refusal(holdout: _Holdout, candidate: Contender, champion: Contender | None, params: Params) -> str | None:
