@@ -113,7 +113,7 @@ def test_another_problem_is_judged_by_the_branch_where_nothing_runs_either(
     ("data", "holdout"),
     [
         pytest.param({"holdout": {"share": 0.25}}, {"share": 0.25}, id="a share"),
-        pytest.param({"holdout": {"days": 9, "share": None}}, {"days": 9, "share": None}, id="as it is written"),
+        pytest.param({"holdout": {"days": 9, "share": None}}, {"days": 9}, id="what is not set is left out"),
         pytest.param({"holdout": {}}, None, id="an empty one"),
         pytest.param({"holdout": None}, None, id="none"),
         pytest.param({"holdout": [5]}, None, id="what is no mapping"),
