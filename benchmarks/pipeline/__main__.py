@@ -6,87 +6,33 @@ stay as they are.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import json
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.findings import Section, markdown, to_json
-from benchmarks.machine import Machine, load, stretch
 from benchmarks.pipeline.freshness import fresh
 from benchmarks.pipeline.models import models
-from benchmarks.pipeline.parts import Part
 from benchmarks.pipeline.stages import flights, million
 from benchmarks.pipeline.validation import validation
 from benchmarks.pipeline.whole import whole
+from benchmarks.program import Program
 
-PARTS: dict[str, Callable[[Path, int], Part]] = {
-    "fresh": fresh,
-    "validation": validation,
-    "models": models,
-    "whole": whole,
-    "flights": flights,
-    "million": million,
-}
-PACKAGES = (
-    "dvc",
-    "great-expectations",
-    "mlflow",
-    "scikit-learn",
-    "pandas",
-    "pyarrow",
-    "onnxruntime",
-    "torch",
-    "lightgbm",
+PROGRAM = Program(
+    folder=Path(__file__).parent,
+    title="The pipeline, measured",
+    parts={
+        "fresh": fresh,
+        "validation": validation,
+        "models": models,
+        "whole": whole,
+        "flights": flights,
+        "million": million,
+    },
+    packages=(
+        *("dvc", "great-expectations", "mlflow", "scikit-learn", "pandas"),
+        *("pyarrow", "onnxruntime", "torch", "lightgbm"),
+    ),
+    needs={"lightgbm": "pip install -r benchmarks/requirements.txt", "torch": "make torch"},
 )
-NEEDS = {"lightgbm": "pip install -r benchmarks/requirements.txt", "torch": "make torch"}
-HERE = Path(__file__).parent
-
-
-def main() -> int:
-    """Measure, print the goals, write the results; a missed goal is no failure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description="Measure the pipeline.")
-    parser.add_argument("--runs", type=int, default=5, help="counted runs of each contender (default: 5)")
-    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"measure only {', '.join(PARTS)}")
-    parsed = parser.parse_args()
-    for package, remedy in NEEDS.items():
-        if importlib.util.find_spec(package) is None:
-            print(f"{package} is not installed; `{remedy}` installs it", file=sys.stderr)
-            return 1
-    for name in parsed.only or PARTS:
-        measured = _measured(name, parsed.runs)
-        sections = _read() | {name: measured}  # read now: another run may have written meanwhile
-        _write([sections[each] for each in PARTS if each in sections])
-    return 0
-
-
-def _measured(name: str, runs: int) -> Section:
-    print(f"{name} ...", file=sys.stderr, flush=True)
-    before = load(), stretch()
-    with tempfile.TemporaryDirectory(prefix="mergeline-benchmark-", ignore_cleanup_errors=True) as folder:
-        part = PARTS[name](Path(folder), runs)
-    after = load(), stretch()
-    for goal in part.goals:
-        print("  ".join(goal.cells()))
-    machine = Machine.here(PACKAGES)
-    busy = (before[0], after[0]), (before[1], after[1])
-    return Section(name, part.title, machine, *busy, part.notes, part.tables, part.goals, part.usages)
-
-
-def _read() -> dict[str, Section]:
-    path = HERE / "results.json"
-    if not path.exists():
-        return {}
-    return {raw["name"]: Section.from_dict(raw) for raw in json.loads(path.read_text(encoding="utf-8"))}
-
-
-def _write(sections: list[Section]) -> None:
-    (HERE / "results.json").write_text(to_json(sections), encoding="utf-8")
-    (HERE / "results.md").write_text(markdown("The pipeline, measured", sections), encoding="utf-8")
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(PROGRAM.main())

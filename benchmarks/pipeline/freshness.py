@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import Summary, Usage, alternate, ratio
-from benchmarks.pipeline.parts import Part
+from benchmarks.part import Part
 from benchmarks.pipeline.scratch import Scratch
 
 CALLS = (("repro",), ("status",), ("metrics", "diff"), ("params", "diff"))

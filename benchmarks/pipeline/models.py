@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import Summary, Usage, alternate, difference, number, ratio
+from benchmarks.part import Part
 from benchmarks.pipeline.fit import LEARNING_RATE, LEAVES, ROUNDS, THREADS
-from benchmarks.pipeline.parts import Part
 from benchmarks.pipeline.scratch import Scratch
 
 OURS, PEER = "hist_gradient_boosting", "lightgbm"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.findings import Table
 from benchmarks.measurement import Usage, alternate, difference, number, ratio
+from benchmarks.part import Part
 from benchmarks.pipeline.modules import bare_import, imported
-from benchmarks.pipeline.parts import Part
 from benchmarks.pipeline.scratch import Scratch
 
 STAGES = ("validate", "train", "evaluate", "compare")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import alternate, difference, ratio
-from benchmarks.pipeline.parts import Part
+from benchmarks.part import Part
 from benchmarks.pipeline.scratch import Scratch
 
 BARE = "import great_expectations"

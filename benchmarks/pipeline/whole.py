@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import Summary, Usage
-from benchmarks.pipeline.parts import Part
+from benchmarks.part import Part
 from benchmarks.pipeline.scratch import Scratch
 
 FIRST, SECOND = "mergeline repro, the first run", "mergeline repro, the second run"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import Summary, Usage, alternate, number, ratio, run
-from benchmarks.pipeline.parts import Part
+from benchmarks.part import Part
 
 PROGRAM = Path(__file__).parent / "intervals_of_auc.py"
 ROWS, RESAMPLES, MEASURED = 100_000, 1000, 5

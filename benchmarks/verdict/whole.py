@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import Summary, Usage, alternate, number, ratio
+from benchmarks.part import Part
 from benchmarks.pipeline.modules import bare_import, imported
-from benchmarks.pipeline.parts import Part
 from benchmarks.pipeline.scratch import Scratch
 
 MOST_SECONDS = 3.0
