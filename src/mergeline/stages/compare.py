@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +13,15 @@ from mergeline import metrics, paired
 from mergeline.errors import DataError
 from mergeline.gates.evidence import Contender, Evidence, SliceComparison
 from mergeline.gates.verdict import judge
-from mergeline.holdout import labelled, split
 from mergeline.intervals import Interval
 from mergeline.metrics import Metric
 from mergeline.models.encoder import category_text, encode
 from mergeline.paired import Judged
-from mergeline.schema import Signature, Task
+from mergeline.schema import Task
 from mergeline.stages.comparison import Comparison, Curves, Side
 from mergeline.stages.distributions import distributions
 from mergeline.stages.evaluate import MISSING_SLICE, task_metrics
-from mergeline.target import encode_target
+from mergeline.stages.opponent import BASELINE, Holdout, Opponent, holdout_of, moment, opponent, refusal, same_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,31 +31,9 @@ if TYPE_CHECKING:
     from mergeline.params import Params
     from mergeline.release.champion import Champion
 
-BASELINE = {
-    Task.BINARY: "a baseline that always answers the training share of the positive class",
-    Task.MULTICLASS: "a baseline that always answers the training shares of the classes",
-    Task.REGRESSION: "a baseline that always answers the training mean",
-}
 OTHER_TARGET = "production serves a model of another task or target"
 
 Timer = Callable[["Scorer", "NDArray[np.float32]", "Scorer", "NDArray[np.float32]"], Interval]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Holdout:
-    """The rows that judge, and the targets of those that may be learned from."""
-
-    rows: pd.DataFrame
-    target: NDArray[np.float64]
-    training_target: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scored:
-    """The champion's side, or the baseline's: scores (rows, classes) in the order of the candidate's classes."""
-
-    judged: Judged
-    metrics: tuple[Metric, ...]
 
 
 def compare(
@@ -76,27 +53,27 @@ def compare(
     Raises `DataError` where the candidate cannot score the holdout.
     """
     reason = standing.reason
-    if champion is not None and not _same_problem(candidate, champion):
+    if champion is not None and not same_problem(candidate, champion):
         champion, reason = None, OTHER_TARGET
-    holdout = _holdout(table, candidate, params)
+    holdout = holdout_of(table, candidate, params)
     matrix = encode(holdout.rows, candidate.signature.features)
     progress(f"scoring {len(holdout.rows)} rows twice")
     scores = candidate.scorer.score_matrix(matrix)
     own = Judged(scores, candidate.signature.threshold)
-    refusal = _smaller(standing, params) or _refusal(holdout, candidate, champion, params)
-    other: _Scored | None = None
-    if refusal is None:
+    refused = refusal(holdout, candidate, champion, standing, params)
+    other: Opponent | None = None
+    if refused is None:
         try:
-            other = _other(holdout, candidate, champion, params)
+            other = opponent(holdout, candidate, champion, params)
         except DataError as err:
-            refusal = f"the champion cannot score these rows ({err})"
+            refused = f"the champion cannot score these rows ({err})"
     progress("measuring")
     asked = standing.gates.improvement.confidence
     difference = _difference(params.primary, holdout.target, own, other.judged, candidate, asked) if other else None
     slices = _slices(holdout, own, other, candidate, standing, params) if other else ()
     measured = task_metrics(candidate.signature, holdout.target, scores, params.evaluate.confidence)
     ratio = None
-    if timer and champion and refusal is None:
+    if timer and champion and refused is None:
         progress("timing")
         ratio = timer(candidate.scorer, matrix, champion.scorer, encode(holdout.rows, champion.signature.features))
     evidence = Evidence(
@@ -113,7 +90,7 @@ def compare(
         champion_metrics=other.metrics if other else (),
         difference=difference,
         slices=slices,
-        refusal=refusal,
+        refusal=refused,
         same=_same(candidate, champion, standing),
         latency_ratio=ratio,
     )
@@ -122,9 +99,9 @@ def compare(
 
 def _comparison(
     evidence: Evidence,
-    holdout: _Holdout,
+    holdout: Holdout,
     own: Judged,
-    other: _Scored | None,
+    other: Opponent | None,
     standing: Champion,
     notes: tuple[str, ...],
     params: Params,
@@ -156,100 +133,6 @@ def _comparison(
     )
 
 
-def _holdout(table: pd.DataFrame, candidate: Contender, params: Params) -> _Holdout:
-    rows = labelled(table, params.data)
-    parts = split(rows, params.data)
-    held = rows.iloc[parts.holdout].reset_index(drop=True)
-    names = candidate.signature.classes
-    training = encode_target(rows.iloc[parts.training], params.data, names)
-    return _Holdout(held, encode_target(held, params.data, names), training)
-
-
-def _smaller(standing: Champion, params: Params) -> str | None:
-    """Why a branch may not judge by its holdout: the base branch's is larger, or of another kind."""
-    if standing.holdout is None or standing.gates.holdout.smaller:
-        return None
-    mine = params.data.holdout.model_dump()
-    short = [key for key, asked in standing.holdout.items() if asked is not None and not (mine.get(key) or 0) >= asked]
-    if not short:
-        return None
-    asked, found = standing.holdout[short[0]], mine.get(short[0])
-    return f"data.holdout.{short[0]} is {found}, the base branch judges by {asked}: a smaller holdout tells less"
-
-
-def _refusal(holdout: _Holdout, candidate: Contender, champion: Contender | None, params: Params) -> str | None:
-    """Why the two cannot be compared on these rows: one of them has seen some, or knows other classes."""
-    seen = _seen("the candidate", candidate, holdout.rows, params)
-    if seen or champion is None:
-        return seen
-    unknown = set(champion.signature.classes) - set(candidate.signature.classes)
-    if unknown:
-        return f"the champion answers {', '.join(sorted(unknown))}, which the candidate does not know"
-    return _seen("the champion", champion, holdout.rows, params)
-
-
-def _seen(whom: str, contender: Contender, rows: pd.DataFrame, params: Params) -> str | None:
-    import pandas as pd
-
-    training, data = contender.training, params.data
-    if training.get("holdout_by") != data.holdout_by:
-        return f"{whom} kept its holdout apart by {training.get('holdout_by')}, now it is {data.holdout_by}"
-    if data.time is not None:
-        first, last = (pd.to_datetime(each, utc=True) for each in (rows[data.time].iloc[0], training["last_time"]))
-        if last < first:
-            return None
-        begins = f"the holdout begins at {_moment(rows[data.time].iloc[0])}"
-        return f"{whom} was trained on rows up to {training['last_time']}, and {begins}"
-    kept = training["holdout"]["share"] or 0.0
-    if kept >= (data.holdout.share or 0.0):
-        return None
-    return f"{whom} kept {kept} of the rows apart, the holdout is {data.holdout.share} of them"
-
-
-def _moment(value: Any) -> str:
-    return str(value.isoformat())
-
-
-def _other(holdout: _Holdout, candidate: Contender, champion: Contender | None, params: Params) -> _Scored:
-    """The champion's scores on the holdout, or the baseline's."""
-    names, rows = candidate.signature.classes, len(holdout.rows)
-    if champion is None:
-        constant = _baseline(holdout.training_target, len(names))
-        judged = Judged(np.tile(constant, (rows, 1)), 0.5 if len(names) == 2 else None)
-    else:
-        scores = champion.scorer.score(holdout.rows)
-        judged = Judged(_in_order(scores, champion.signature.classes, names), _threshold(champion.signature, names))
-    if not np.isfinite(judged.scores).all():
-        raise DataError("some scores are not finite")
-    signature = replace(candidate.signature, threshold=judged.threshold)
-    return _Scored(judged, task_metrics(signature, holdout.target, judged.scores, params.evaluate.confidence))
-
-
-def _baseline(target: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    """The answer of a model without features: the class shares (DummyClassifier's `prior`), or the mean."""
-    if not classes:
-        return np.array([target.mean()])
-    return np.bincount(target.astype(np.int64), minlength=classes) / len(target)
-
-
-def _in_order(scores: NDArray[np.float64], held: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.float64]:
-    """Scores with their columns in the candidate's order; a class that the champion never saw has probability 0."""
-    if held == wanted:
-        return scores
-    ordered = np.zeros((len(scores), len(wanted)))
-    for position, name in enumerate(held):
-        ordered[:, wanted.index(name)] = scores[:, position]
-    return ordered
-
-
-def _threshold(signature: Signature, wanted: tuple[str, ...]) -> float | None:
-    """The champion's threshold for the candidate's second class, which may be the champion's first."""
-    if signature.threshold is None or signature.classes == wanted:
-        return signature.threshold
-    # on its threshold a row is of the champion's second class, so of the first one only behind what is left of 1
-    return float(np.nextafter(1 - signature.threshold, 1.0))
-
-
 def _difference(
     name: str, target: NDArray[np.float64], own: Judged, other: Judged, candidate: Contender, confidence: float
 ) -> Interval | None:
@@ -259,7 +142,7 @@ def _difference(
 
 
 def _slices(
-    holdout: _Holdout, own: Judged, other: _Scored, candidate: Contender, standing: Champion, params: Params
+    holdout: Holdout, own: Judged, other: Opponent, candidate: Contender, standing: Champion, params: Params
 ) -> tuple[SliceComparison, ...]:
     """Every slice of the policy with rows enough, judged at a confidence that holds for all of them together.
 
@@ -329,12 +212,6 @@ def _signature_sha256(contender: Contender) -> str:
     return hashlib.sha256(contender.signature.to_json().encode("utf-8")).hexdigest()
 
 
-def _same_problem(candidate: Contender, champion: Contender) -> bool:
-    """Whether both answer the same question; production may still serve the model of one that is no longer asked."""
-    mine, theirs = candidate.signature, champion.signature
-    return (mine.task, mine.target) == (theirs.task, theirs.target)
-
-
 def _notes(reason: str | None, standing: Champion, task: Task) -> tuple[str, ...]:
     if reason is None:
         return ()
@@ -348,7 +225,7 @@ def _side(contender: Contender, measured: tuple[Metric, ...]) -> Side:
     return Side("model", contender.sha256, training["family"], rows, training["last_time"], measured)
 
 
-def _champion_side(evidence: Evidence, holdout: _Holdout) -> Side:
+def _champion_side(evidence: Evidence, holdout: Holdout) -> Side:
     if evidence.champion is not None:
         return _side(evidence.champion, evidence.champion_metrics)
     return Side("baseline", None, None, len(holdout.training_target), None, evidence.champion_metrics)
@@ -365,8 +242,8 @@ def _identity(rows: pd.DataFrame, params: Params) -> dict[str, Any]:
     first, last = (None, None) if data.time is None else (rows[data.time].iloc[0], rows[data.time].iloc[-1])
     return {
         "rows": len(rows),
-        "first_time": None if first is None else _moment(first),
-        "last_time": None if last is None else _moment(last),
+        "first_time": None if first is None else moment(first),
+        "last_time": None if last is None else moment(last),
         "sha256": digest.hexdigest(),
     }
 
