@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from mergeline.errors import ConfigurationError, ServiceError, VerificationError
-from mergeline.release.shelf import KEYS, Content, missing
+from mergeline.release.shelf import KEYS, LARGEST_SIGNATURE_BYTES, SIGNATURES, Content, missing
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,26 @@ class S3:
         raise ServiceError(
             f"{self.url}: {KEYS}/{content.sha256}: other writes came in between {self.tries} times; run again later"
         )
+
+    def attach(self, name: str, body: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        with self._answering():
+            try:
+                self.client.put_object(**self._signature(name), Body=body, IfNoneMatch="*")
+            except ClientError as err:
+                if _code(err) not in TAKEN:
+                    raise
+                return False
+        return True
+
+    def attached(self, name: str) -> bytes | None:
+        with self._answering():
+            answer = self._unless_absent(lambda: self.client.get_object(**self._signature(name)))
+            return None if answer is None else bytes(answer["Body"].read(LARGEST_SIGNATURE_BYTES))
+
+    def _signature(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": f"{self.prefix}{SIGNATURES}/{name}"}
 
     def _create_whole(self, content: Content) -> None:
         body = b"".join(content.parts())
@@ -220,28 +240,42 @@ class S3:
 
 
 def open_bucket(url: str, workers: int) -> S3:
-    """Return the place that `s3://bucket/prefix` names, with boto3's own account, region and endpoint.
+    """Return the place that `s3://bucket/prefix` names, with the AWS account, region and endpoint of this environment.
 
-    Raises `ConfigurationError` for an address that names no bucket, and `ServiceError` where boto3 cannot be set up.
+    Raises `ConfigurationError` for an address that names no bucket, and `ServiceError` where AWS cannot be set up.
+    """
+    bucket, prefix = parse_address(url, "release.store")
+    whole = f"s3://{bucket}/{prefix}".rstrip("/")
+    return S3(whole, bucket, f"{prefix}/" if prefix else "", s3_client(whole, workers + 4), workers)
+
+
+def parse_address(url: str, where: str) -> tuple[str, str]:
+    """Return bucket and prefix (without slashes at its ends) of an s3:// address; `ConfigurationError` for any other.
+
+    >>> parse_address("s3://team-models/churn/", "release.store")
+    ('team-models', 'churn')
     """
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     prefix = prefix.strip("/")
     if _BUCKET.fullmatch(bucket) is None or re.search(r"[?#\s\x00-\x1f]|(^|/)\.{0,2}(/|$)", prefix or "a"):
         raise ConfigurationError(
-            "release.store: an s3:// address that names no bucket, expected s3://bucket or s3://bucket/prefix; an"
+            f"{where}: an s3:// address that names no bucket, expected s3://bucket or s3://bucket/prefix; an"
             " account comes from the environment"
         )
-    whole = f"s3://{bucket}/{prefix}".rstrip("/")
-    return S3(whole, bucket, f"{prefix}/" if prefix else "", _client(whole, workers), workers)
+    return bucket, prefix
 
 
-def _client(url: str, workers: int) -> Any:
-    import boto3
+def s3_client(url: str, connections: int) -> Any:
+    """Return botocore's client of S3 with so many connections; account, region and endpoint from the environment.
+
+    Raises `ServiceError` or `ConfigurationError`, with `url` as the place, where that cannot be set up.
+    """
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
 
     try:
-        return boto3.session.Session().client("s3", config=Config(max_pool_connections=workers + 4))
+        return Session().create_client("s3", config=Config(max_pool_connections=connections))
     except BotoCoreError as err:
         raise ServiceError(f"{url}: {_one_line(err)}; see to the AWS settings of this environment") from err
     except ValueError as err:
