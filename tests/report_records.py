@@ -298,6 +298,7 @@ def receipt() -> dict[str, Any]:
         "dvc_lock_sha256": LOCK,
         "data": {"data": "d41d8cd98f00b204e9800998ecf8427e.dir"},
         "training_commit": "9d3c2a1f" * 5,
+        "evaluation_sha256": "5e" * 32,
         "champion_sha256": CHAMPION,
         "serving_contract": 1,
     }

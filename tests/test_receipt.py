@@ -20,6 +20,7 @@ RECEIPT = Receipt(
     dvc_lock_sha256="c" * 64,
     data={"data": "d" * 32 + ".dir"},
     training_commit="e" * 40,
+    evaluation_sha256="f" * 64,
     champion_sha256=None,
     serving_contract=1,
 )
@@ -34,6 +35,7 @@ receipts = st.builds(
         names, hashes.map(lambda text: text[:32]) | hashes.map(lambda text: text[:32] + ".dir") | st.just("none")
     ),
     training_commit=st.none() | hashes.map(lambda text: text[:40]) | hashes.map(lambda text: text[:40] + "-dirty"),
+    evaluation_sha256=hashes,
     champion_sha256=st.none() | hashes,
     serving_contract=st.integers(1, 99),
 )
@@ -48,8 +50,8 @@ def test_a_receipt_is_read_back_and_written_to_the_same_bytes(receipt: Receipt) 
 
 def test_equal_receipts_have_equal_bytes_whatever_the_order_of_their_inputs() -> None:
     one, other = {"a": "0" * 32, "b": "1" * 32}, {"b": "1" * 32, "a": "0" * 32}
-    first = Receipt(RECEIPT.model, "c" * 64, one, None, None)
-    second = Receipt(RECEIPT.model, "c" * 64, other, None, None, SERVING_CONTRACT)
+    first = Receipt(RECEIPT.model, "c" * 64, one, None, "f" * 64, None)
+    second = Receipt(RECEIPT.model, "c" * 64, other, None, "f" * 64, None, SERVING_CONTRACT)
     assert format_receipt(first) == format_receipt(second)
 
 
@@ -65,6 +67,7 @@ def test_the_text_is_the_documented_one() -> None:
         "dvc_lock_sha256": "c" * 64,
         "data": {"data": "d" * 32 + ".dir"},
         "training_commit": "e" * 40,
+        "evaluation_sha256": "f" * 64,
         "champion_sha256": None,
         "serving_contract": 1,
     }
@@ -96,6 +99,7 @@ def test_a_receipt_that_is_spaced_otherwise_is_the_same() -> None:
         (lambda raw: raw.update(data={"a\nb": "d" * 32}), "data: expected"),
         (lambda raw: raw.update(data=None), "data: expected"),
         (lambda raw: raw.update(training_commit="main"), "training_commit: expected"),
+        (lambda raw: raw.update(evaluation_sha256=None), "evaluation_sha256: expected"),
         (lambda raw: raw.update(champion_sha256="none"), "champion_sha256: expected"),
         (lambda raw: raw.update(serving_contract="1"), "serving_contract: expected"),
         (lambda raw: raw.update(serving_contract=0), "serving_contract: expected"),
@@ -124,4 +128,4 @@ def test_a_key_that_stands_twice_is_refused() -> None:
 def test_a_model_of_unknown_sizes_gets_no_receipt() -> None:
     model = Model.of([ModelFile("model.onnx", "a" * 64)])
     with pytest.raises(VerificationError, match=r"model\.files\.model\.onnx\.size"):
-        format_receipt(Receipt(model, "c" * 64, {}, None, None))
+        format_receipt(Receipt(model, "c" * 64, {}, None, "f" * 64, None))

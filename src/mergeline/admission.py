@@ -17,6 +17,7 @@ from mergeline.layout import (
     COMPARISON,
     DATA,
     DATA_FILE,
+    EVALUATION,
     LOCK,
     PRODUCTION,
     RECEIPT,
@@ -128,6 +129,9 @@ def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
     compared = _comparison(root)["candidate"]["sha256"]
     if receipt.model.sha256 != compared:
         yield f"the comparison judged model {compared[:12]}, the receipt says {receipt.model.sha256[:12]}"
+    evaluation = files.sha256(root / EVALUATION) if (root / EVALUATION).exists() else "missing"
+    if receipt.evaluation_sha256 != evaluation:
+        yield f"{EVALUATION} is {evaluation[:12]}, the receipt says {receipt.evaluation_sha256[:12]}"
     others = sorted(receipt.data.keys() - {DATA.name})
     if others:
         yield f"it names data called {', '.join(others)}"

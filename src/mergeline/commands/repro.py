@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -120,6 +121,7 @@ def receipt_of(root: Path) -> Receipt:
         dvc_lock_sha256=lock,
         data={DATA.name: pipeline.data_md5(root)},
         training_commit=_training_commit(root, lock),
+        evaluation_sha256=files.sha256(root / EVALUATION),
         champion_sha256=standing.served.model_sha256 if standing.served else None,
         serving_contract=SERVING_CONTRACT,
     )
@@ -140,25 +142,34 @@ def _training_commit(root: Path, lock: str) -> str | None:
 
 
 def store_candidate(root: Path, settings: Params, found: Receipt) -> None:
-    """Put the candidate into the model store, once; the local state remembers that it is there."""
+    """Put the candidate, its receipt and its evaluation into the model store; the local state remembers it."""
     from mergeline.release.store import open_store
 
-    note = root / STORED / found.model.sha256
-    url = settings.release.store
     if is_stored(root, settings, found):
         return
-    put = open_store(url, root).put_model(root / CANDIDATE)
+    url = settings.release.store
+    store = open_store(url, root)
+    for record in (EVALUATION, RECEIPT):
+        store.put(root / record)
+    put = store.put_model(root / CANDIDATE)
     if put.sha256 != found.model.sha256:
         raise VerificationError(f"{CANDIDATE}/: changed while it was put into the store; run `mergeline repro` again")
-    files.write_text(note, url)
+    files.write_text(_note(root, found), url)
 
 
 def is_stored(root: Path, settings: Params, found: Receipt) -> bool:
-    """Whether the model was put into the store: as noted here or, in a folder, as its list says that is put last."""
-    note, url = root / STORED / found.model.sha256, settings.release.store
+    """Whether model and receipt were put into the store, as noted here and, in a folder, as can be seen."""
+    note, url = _note(root, found), settings.release.store
     if not note.exists() or note.read_text(encoding="utf-8") != url:
         return False
-    return "://" in url or (root / url / "sha256" / found.model.sha256).exists()
+    return "://" in url or all((root / url / "sha256" / key).exists() for key in (found.model.sha256, note.name))
+
+
+def _note(root: Path, found: Receipt) -> Path:
+    """Where it is noted that a receipt is stored, by the SHA-256 of its text."""
+    from mergeline.release.receipt import format_receipt
+
+    return root / STORED / hashlib.sha256(format_receipt(found).encode()).hexdigest()
 
 
 def track(root: Path, environment: Mapping[str, str]) -> int:

@@ -6,13 +6,13 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mergeline.errors import ServiceError, VerificationError
-from mergeline.release.shelf import KEYS, Content, missing
+from mergeline.release.shelf import KEYS, LARGEST_SIGNATURE_BYTES, SIGNATURES, Content, missing
 
 READ_ONLY = 0o444
 _NOT_OURS = (errno.ELOOP, errno.ENOTDIR)  # what O_NOFOLLOW and O_DIRECTORY answer for a link and for a file
@@ -41,35 +41,45 @@ class Folder:
             return _read(handle, start, length)
 
     def create(self, content: Content) -> bool:
-        with self._answering():
-            (self.path / KEYS).mkdir(parents=True, exist_ok=True)
-            with self._keys() as keys:
-                if keys is None:
-                    raise ServiceError(f"{self.url}: the folder vanished while it was written to; put the file again")
-                return self._created(content, keys)
+        return self._create(KEYS, content.sha256, content.parts())
 
-    def _created(self, content: Content, keys: int) -> bool:
-        beside = f".{content.sha256}.{secrets.token_hex(8)}"
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, READ_ONLY, dir_fd=keys)
+    def attach(self, name: str, body: bytes) -> bool:
+        return self._create(SIGNATURES, name, [body])
+
+    def attached(self, name: str) -> bytes | None:
+        with self._opened(name, SIGNATURES) as handle:
+            return None if handle is None else _read(handle, 0, LARGEST_SIGNATURE_BYTES)
+
+    def _create(self, part: str, name: str, pieces: Iterable[bytes]) -> bool:
+        with self._answering():
+            (self.path / part).mkdir(parents=True, exist_ok=True)
+            with self._folder(part) as folder:
+                if folder is None:
+                    raise ServiceError(f"{self.url}: the folder vanished while it was written to; put the file again")
+                return self._created(name, pieces, folder)
+
+    def _created(self, name: str, pieces: Iterable[bytes], folder: int) -> bool:
+        beside = f".{name}.{secrets.token_hex(8)}"
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, READ_ONLY, dir_fd=folder)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.writelines(content.parts())
+                file.writelines(pieces)
                 file.flush()
                 os.fchmod(handle, READ_ONLY)  # whatever the umask says: a server may run as another user
                 os.fsync(handle)
-            os.link(beside, content.sha256, src_dir_fd=keys, dst_dir_fd=keys)  # fails where the name is taken
-            os.fsync(keys)
+            os.link(beside, name, src_dir_fd=folder, dst_dir_fd=folder)  # fails where the name is taken
+            os.fsync(folder)
         except FileExistsError:
             return False
         finally:
-            os.unlink(beside, dir_fd=keys)
+            os.unlink(beside, dir_fd=folder)
         return True
 
     @contextmanager
-    def _opened(self, sha256: str) -> Iterator[int | None]:
-        """A handle of the file under a key; None where there is none."""
-        with self._answering(), self._keys() as keys:
-            handle = None if keys is None else _open(sha256, os.O_NONBLOCK, keys)
+    def _opened(self, name: str, part: str = KEYS) -> Iterator[int | None]:
+        """A handle of the file of a name; None where there is none."""
+        with self._answering(), self._folder(part) as folder:
+            handle = None if folder is None else _open(name, os.O_NONBLOCK, folder)
             if handle is None:
                 yield None
                 return
@@ -81,9 +91,9 @@ class Folder:
                 os.close(handle)
 
     @contextmanager
-    def _keys(self) -> Iterator[int | None]:
-        """A handle of the folder that holds the keys; None before the first put."""
-        handle = _open(self.path / KEYS, os.O_DIRECTORY)
+    def _folder(self, part: str) -> Iterator[int | None]:
+        """A handle of the folder that holds the keys, or the signatures; None before the first put."""
+        handle = _open(self.path / part, os.O_DIRECTORY)
         try:
             yield handle
         finally:

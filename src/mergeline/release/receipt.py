@@ -25,13 +25,15 @@ class Receipt:
 
     `model` names each file with its size in bytes; `data` maps each input of the pipeline to DVC's MD5 of it;
     `training_commit` is the commit that the inputs were read at (None outside a commit, with `-dirty` behind it where
-    they were not those of the commit); `champion_sha256` is the model that was compared against, None for a baseline.
+    they were not those of the commit); `evaluation_sha256` is the SHA-256 of `reports/evaluation.json`, what the model
+    was worth on the holdout; `champion_sha256` is the model that was compared against, None for a baseline.
     """
 
     model: Model
     dvc_lock_sha256: str
     data: Mapping[str, str]
     training_commit: str | None
+    evaluation_sha256: str
     champion_sha256: str | None
     serving_contract: int = SERVING_CONTRACT
 
@@ -49,6 +51,7 @@ def format_receipt(receipt: Receipt) -> str:
         "dvc_lock_sha256": receipt.dvc_lock_sha256,
         "data": {name: receipt.data[name] for name in sorted(receipt.data)},
         "training_commit": receipt.training_commit,
+        "evaluation_sha256": receipt.evaluation_sha256,
         "champion_sha256": receipt.champion_sha256,
         "serving_contract": receipt.serving_contract,
     }
@@ -69,13 +72,17 @@ def parse_receipt(text: str) -> Receipt:
 
 
 def _receipt(record: Any) -> Receipt:
-    keys = ("model", "dvc_lock_sha256", "data", "training_commit", "champion_sha256", "serving_contract")
-    model, lock, data, commit, champion, contract = _values(record, "", keys)
+    keys = (
+        *("model", "dvc_lock_sha256", "data", "training_commit"),
+        *("evaluation_sha256", "champion_sha256", "serving_contract"),
+    )
+    model, lock, data, commit, evaluation, champion, contract = _values(record, "", keys)
     return Receipt(
         model=_model(model),
         dvc_lock_sha256=_text(lock, "dvc_lock_sha256", _SHA256, "64 hexadecimal digits"),
         data=_data(data),
         training_commit=None if commit is None else _text(commit, "training_commit", _COMMIT, "a commit or null"),
+        evaluation_sha256=_text(evaluation, "evaluation_sha256", _SHA256, "64 hexadecimal digits"),
         champion_sha256=(
             None if champion is None else _text(champion, "champion_sha256", _SHA256, "64 hexadecimal digits or null")
         ),

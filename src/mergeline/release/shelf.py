@@ -13,6 +13,8 @@ from mergeline.errors import VerificationError
 PART_BYTES = 16 << 20
 MOST_PARTS = 10_000  # of one upload to S3
 KEYS = "sha256"  # the part of every key before the hash
+SIGNATURES = "signatures"  # beside the keys: what others say of a model, under names of their own
+LARGEST_SIGNATURE_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,12 @@ class Shelf(Protocol):
 
     def create(self, content: Content) -> bool:
         """Put the bytes under their key; False, and nothing is changed, where the key is there already."""
+
+    def attach(self, name: str, body: bytes) -> bool:
+        """Put a signature under a name; False, and nothing is changed, where the name is there already."""
+
+    def attached(self, name: str) -> bytes | None:
+        """The signature under a name, None where there is none."""
 
 
 def missing(url: str, sha256: str) -> VerificationError:

@@ -102,6 +102,19 @@ class Store:
         in_parallel(lambda file: self._verified_size(file.sha256), model.files, FILES_AT_ONCE)
         return model
 
+    # ---- Signatures ------------------------------------------------------------------------------------------------
+
+    def attach(self, sha256: str, signer: str, signature: bytes) -> bool:
+        """Put a signer's signature of a model beside it, once; False where there is one already, and it stays."""
+        return self.shelf.attach(self._signature(sha256, signer), signature)
+
+    def attached(self, sha256: str, signer: str) -> bytes | None:
+        """Return a signer's signature of a model, unverified; None where there is none."""
+        return self.shelf.attached(self._signature(sha256, signer))
+
+    def _signature(self, sha256: str, signer: str) -> str:
+        return f"{checked_sha256(sha256, self.url)}.{checked_sha256(signer, 'signer')}"
+
     # ---- Both ------------------------------------------------------------------------------------------------------
 
     @property
@@ -171,9 +184,9 @@ class Store:
 def open_store(url: str, root: Path, part_bytes: int = PART_BYTES, workers: int = WORKERS) -> Store:
     """Return the store that `release.store` names.
 
-    `url` is a folder, absolute or relative to `root`, a `file://` address, or `s3://bucket/prefix` with boto3's own
-    account, region and endpoint (AWS_ENDPOINT_URL). `part_bytes` is the size of the parts in which large files travel
-    (on S3 at least 5 MiB), `workers` how many travel at once. Nothing is read or written yet.
+    `url` is a folder, absolute or relative to `root`, a `file://` address, or `s3://bucket/prefix` with the account,
+    region and endpoint (AWS_ENDPOINT_URL) of the environment. `part_bytes` is the size of the parts in which large
+    files travel (on S3 at least 5 MiB), `workers` how many travel at once. Nothing is read or written yet.
     Raises `ConfigurationError` for any other address.
     """
     return Store(_shelf(url, root, workers), part_bytes, workers)
