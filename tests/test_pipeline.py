@@ -31,6 +31,7 @@ def test_a_first_run_leaves_a_clean_pipeline_and_a_candidate(ran: Repository) ->
         "model.onnx",
         "signature.json",
         "training.json",
+        "profile.json",
         "reference.parquet",
     }
     assert ran.tool("dvc", "status", "--json").stdout.strip() == "{}"

@@ -22,7 +22,10 @@ from tables import FAMILIES, TARGETS, orders, params
 from mergeline.errors import ConfigurationError, DataError, VerificationError
 from mergeline.holdout import split
 from mergeline.models import importance, scikit_learn
+from mergeline.models.encoder import encode
 from mergeline.models.scorer import Scorer
+from mergeline.monitor.profile import profile_of
+from mergeline.monitor.sketch import CategoryCounts, NumberSketch
 from mergeline.params import Params
 from mergeline.schema import Kind
 from mergeline.stages import train as stage
@@ -66,12 +69,14 @@ def same(first: Trained, second: Trained) -> bool:
         and first.signature == second.signature
         and first.record == second.record
         and first.reference.equals(second.reference)
+        and first.profile.to_json() == second.profile.to_json()
     )
 
 
 def written(trained: Trained) -> str:
     """All that a person or a program could read a row's value from."""
-    return trained.signature.to_json() + json.dumps(trained.record.as_dict()) + trained.reference.to_csv()
+    records = trained.signature.to_json() + json.dumps(trained.record.as_dict()) + trained.profile.to_json()
+    return records + trained.reference.to_csv()
 
 
 # ---- The holdout -----------------------------------------------------------------------------------------------------
@@ -187,6 +192,7 @@ from mergeline.stages.train import train
 for family in sys.argv[1:]:
     made = train(orders(300), params(train={"family": family, "threshold": "f1", "calibration": "sigmoid"}))
     record = json.dumps(made.record.as_dict()) + made.signature.to_json() + made.reference.to_csv()
+    record += made.profile.to_json()
     print(family, hashlib.sha256(made.model).hexdigest(), hashlib.sha256(record.encode()).hexdigest())
 """
 
@@ -282,6 +288,46 @@ def test_the_reference_of_every_task_has_one_score_a_row(task: str, table: pd.Da
     expected = {"binary": scores[:, -1], "multiclass": scores.max(axis=1), "regression": scores[:, 0]}
     assert_allclose(made.reference["score"], expected[task])
     assert made.record.threshold == (0.5 if task == "binary" else None)
+
+
+def test_the_profile_counts_all_training_rows_where_the_reference_is_a_sample(
+    table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded and scored by the served model again, the training rows have the profile that training left."""
+    of = settings("random_forest")
+    monkeypatch.setattr(stage, "REFERENCE_ROWS", 50)
+    made = train(table, of)
+    inside = table.iloc[training_rows(table, of)]
+    scorer = Scorer(made.model, made.signature)
+    matrix = encode(inside, made.signature.features)
+    labels = CategoryCounts(0, 0, {name: int((inside["bought"] == int(name)).sum()) for name in ("0", "1")})
+    again = profile_of(matrix, made.signature.features, scorer.score_matrix(matrix)[:, 1], labels)
+    assert made.profile.rows == len(inside) > len(made.reference) == 50
+    assert made.profile.to_json() == again.to_json()
+    assert made.profile.numbers["amount"].missing == int(inside["amount"].isna().sum()) > 0
+
+
+def test_the_twin_the_tuning_rows_are_in_the_profile_too(table: pd.DataFrame) -> None:
+    of = settings("random_forest", refit=False)
+    changed = table.copy()
+    changed.loc[training_rows(table, of)[-1], "amount"] = 1e6
+    assert train(table, of).profile.numbers["amount"].quantiles(1.0) < 1000
+    assert train(changed, of).profile.numbers["amount"].quantiles(1.0) > 999_000
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_the_profile_of_every_task_has_the_scores_of_its_reference_and_its_labels(
+    task: str, table: pd.DataFrame
+) -> None:
+    made = train(table, params(task))
+    assert made.profile.score.as_dict() == NumberSketch.of(made.reference["score"].to_numpy()).as_dict()
+    labels = table.iloc[training_rows(table, params(task))][TARGETS[task]]
+    if task == "regression":
+        assert isinstance(made.profile.labels, NumberSketch)
+        assert made.profile.labels.as_dict() == NumberSketch.of(labels.to_numpy()).as_dict()
+    else:
+        counts = {str(name): int(count) for name, count in labels.value_counts().items()}
+        assert made.profile.labels == CategoryCounts(0, 0, counts)
 
 
 def test_rows_without_a_target_are_counted_and_left_out(table: pd.DataFrame) -> None:

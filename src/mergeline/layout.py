@@ -21,6 +21,7 @@ REPORT_HTML = REPORTS / "report.html"
 CANDIDATE = Path("models/candidate")
 TRAINING = CANDIDATE / "training.json"
 REFERENCE = CANDIDATE / "reference.parquet"
+PROFILE = CANDIDATE / "profile.json"
 CHAMPION = Path("models/champion.json")
 RECEIPT = Path("models/manifest.json")
 

@@ -64,7 +64,8 @@ class Signature:
 
     `classes` names the columns of the scores (empty for a regression); a binary model answers `classes[1]` from
     `threshold` on. The scores of a regression are in the target's own unit. `onnx_sha256` names the bytes of the model
-    that this signature belongs to; None in a signature that is not written yet.
+    that this signature belongs to; None in a signature that is not written yet. `personal` names the features whose
+    values a server must not keep.
     """
 
     task: Task
@@ -74,6 +75,7 @@ class Signature:
     threshold: float | None
     samples: tuple[KnownSample, ...] = ()
     onnx_sha256: str | None = None
+    personal: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the text of `signature.json`; `from_json` reads it back to an equal record."""
@@ -91,4 +93,5 @@ class Signature:
             threshold=raw["threshold"],
             samples=tuple(KnownSample(s["row"], tuple(s["scores"])) for s in raw["samples"]),
             onnx_sha256=raw["onnx_sha256"],
+            personal=tuple(raw["personal"]),
         )

@@ -24,6 +24,7 @@ from mergeline.layout import (
     DATA,
     EVALUATION,
     METRICS,
+    PROFILE,
     REFERENCE,
     REPORTS,
     TIMINGS,
@@ -77,6 +78,7 @@ def train(root: Path) -> None:
         files.write_bytes(folder / MODEL_FILE, trained.model)
         files.write_text(folder / SIGNATURE_FILE, trained.signature.to_json())
         files.write_json(folder / TRAINING.name, trained.record.as_dict())
+        files.write_text(folder / PROFILE.name, trained.profile.to_json())
         trained.reference.to_parquet(folder / "reference.parquet", index=False, compression="zstd")
     lineage = tracking.Lineage(
         git_commit=git.head_commit(root) or "none",

@@ -35,6 +35,7 @@ class DataParams(Section):
     as_of: Day | None = None
     numeric: Names = ()
     categorical: Names = ()
+    personal: Names = ()  # features whose values no log keeps
     holdout: Holdout
 
     @property
@@ -68,6 +69,7 @@ class DataParams(Section):
             for role in ("target", "id")
             if getattr(self, role) in self.features
         ]
+        problems += [f"personal: {name!r} is no feature" for name in self.personal if name not in self.features]
         if self.target in (self.id, self.time):
             problems.append(f"expected the target not to be the id or the time, found {self.target!r}")
         if SCORE in self.features:

@@ -16,6 +16,8 @@ from mergeline.models.export import Calibration, export, fit_calibration, parity
 from mergeline.models.family import Fitted, Fitting, Problem, Rows, fitter, stops_early
 from mergeline.models.importance import Importance, permutation_importance
 from mergeline.models.scorer import Scorer
+from mergeline.monitor.profile import Labels, Profile, profile_of
+from mergeline.monitor.sketch import CategoryCounts, NumberSketch
 from mergeline.schema import Feature, KnownSample, Signature, Task
 from mergeline.target import classes, encode_target
 
@@ -59,13 +61,14 @@ class Trained:
     """A candidate: the bytes to serve, their signature, how they came about, and what drift is measured against.
 
     `reference` holds the features of at most 200,000 training rows and the model's `score` for each (of the positive
-    class, of the likeliest class, or the prediction).
+    class, of the likeliest class, or the prediction); `profile` counts the same of all of them, and their labels.
     """
 
     model: bytes
     signature: Signature
     record: TrainingRecord
     reference: pd.DataFrame
+    profile: Profile
     fitted: Fitted
 
 
@@ -106,7 +109,9 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
     if parts.tuning is not None and params.train.refit:
         whole = Rows(parts.matrix, parts.target)
         fitted = fit(Fitting(problem, whole, None, fitted.rounds, params.train, progress))
-    signature = Signature(params.data.task, params.data.target, features, names, threshold)
+    signature = Signature(
+        params.data.task, params.data.target, features, names, threshold, personal=params.data.personal
+    )
     progress("exporting")
     model = export(fitted, calibration)
     scorer = Scorer(model, signature)
@@ -132,7 +137,9 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
         parity_difference=difference,
         importance=permutation_importance(scorer, parts.matrix, parts.target, params.train.seed),
     )
-    return Trained(model, signature, record, _reference(parts, scorer, params), fitted)
+    scores = _answers(scorer.score_matrix(parts.matrix), params.data.task)
+    profile = profile_of(parts.matrix, features, scores, _labels(parts.target, names))
+    return Trained(model, signature, record, _reference(parts, scores, params), profile, fitted)
 
 
 def _divide(
@@ -225,10 +232,20 @@ def _time(rows: pd.DataFrame, params: Params, *, first: bool) -> str | None:
     return str(rows[params.data.time].iloc[0 if first else -1].isoformat())
 
 
-def _reference(parts: _Parts, scorer: Scorer, params: Params) -> pd.DataFrame:
+def _answers(scores: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """The score that a model answers with, (rows,), of all that it gives, (rows, classes)."""
+    return scores[:, 1] if task is Task.BINARY else scores.max(axis=1)
+
+
+def _labels(target: NDArray[np.float64], names: tuple[str, ...]) -> Labels:
+    if not names:
+        return NumberSketch.of(target)
+    counts = np.bincount(target.astype(np.int64), minlength=len(names)).tolist()
+    return CategoryCounts(0, 0, dict(zip(names, counts, strict=True)))
+
+
+def _reference(parts: _Parts, scores: NDArray[np.float64], params: Params) -> pd.DataFrame:
     size = min(len(parts.rows), REFERENCE_ROWS)
     chosen = np.sort(np.random.default_rng(params.train.seed).choice(len(parts.rows), size, replace=False))
-    scores = scorer.score_matrix(parts.matrix[chosen])
-    likeliest = scores[:, 1] if params.data.task is Task.BINARY else scores.max(axis=1)
     rows = parts.rows.iloc[chosen][list(params.data.features)].reset_index(drop=True).infer_objects()
-    return rows.assign(score=likeliest)
+    return rows.assign(score=scores[chosen])
