@@ -112,7 +112,7 @@ def wheel(folder: Path, name: str, version: str) -> None:
 # ---- What the files say --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["runtime", "dev", "resolver"])
+@pytest.mark.parametrize("name", ["runtime", "dev", "serve", "resolver"])
 def test_a_lock_holds_exact_pins_with_hashes_and_no_address(name: str) -> None:
     assert faults(lock(name)) == []
     assert read_pins(lock(name))
@@ -182,10 +182,25 @@ def test_a_run_installs_no_tool_of_the_tests() -> None:
     assert len(tools & {pin.name for pin in read_pins(lock("dev") + lock("resolver"))}) == len(tools)
 
 
+def test_the_image_has_the_pins_that_the_tests_run_with() -> None:
+    serve, runtime = set(read_pins(lock("serve"))), set(read_pins(lock("runtime")))
+    assert serve < runtime
+    moved = {replace(pin, version="0.1") if pin.name == "numpy" else pin for pin in serve}
+    assert not moved < runtime
+
+
+def test_the_image_has_what_a_server_needs_and_nothing_to_train_with() -> None:
+    pinned = {pin.name for pin in read_pins(lock("serve"))}
+    assert pinned >= {"botocore", "httptools", "msgspec", "numpy", "onnxruntime", "pyarrow", "uvicorn", "uvloop"}
+    training = {"dvc", "great-expectations", "mlflow", "onnx", "optuna", "pandas", "scikit-learn", "scipy", "skl2onnx"}
+    assert training | {"boto3", "pydantic", "requests", "sqlalchemy"} <= {pin.name for pin in read_pins(lock("dev"))}
+    assert pinned.isdisjoint(training | {"boto3", "pydantic", "requests", "sqlalchemy"})
+
+
 # ---- torch ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["runtime", "dev", "resolver"])
+@pytest.mark.parametrize("name", ["runtime", "dev", "serve", "resolver"])
 def test_no_lock_leads_to_torch_or_to_cuda(name: str) -> None:
     cuda = re.compile(r"torch|triton|nvidia|cuda")
     assert [pin.name for pin in read_pins(lock(name)) if cuda.search(pin.name)] == []
