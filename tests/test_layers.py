@@ -19,7 +19,7 @@ SOURCE = ROOT / "src"
 FACTS = ("mergeline.errors", "mergeline.schema", "mergeline.params", "mergeline.sources.declaration")
 PURE = (
     *("mergeline.holdout", "mergeline.target", "mergeline.intervals", "mergeline.metrics", "mergeline.paired"),
-    *("mergeline.gates", "mergeline.models", "mergeline.stages", "mergeline.report"),
+    *("mergeline.gates", "mergeline.models", "mergeline.monitor", "mergeline.stages", "mergeline.report"),
     *(
         "mergeline.release.champion",
         "mergeline.release.manifests",
@@ -144,6 +144,39 @@ def heavy_after(statement: str) -> set[str]:
         check=True,
     )
     return {name.partition(".")[0] for name in ran.stdout.split()} & set(HEAVY)
+
+
+# ---- The server's image ----------------------------------------------------------------------------------------------
+
+NOT_IN_THE_IMAGE = (
+    *("pandas", "scipy", "sklearn", "skl2onnx", "torch", "onnx", "mlflow", "great_expectations", "dvc", "optuna"),
+    *("sqlalchemy", "requests", "pydantic", "boto3", "mergeline.stages", "mergeline.params", "mergeline.commands"),
+)
+
+
+def foreign_to_the_image(text: str) -> set[str]:
+    """What a module of the server imports, at any depth but for types, that its image does not hold."""
+    names = set()
+    for statement in statements(ast.parse(text), types=False):
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif statement.module:
+            names |= {statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)}
+    return {no for no in NOT_IN_THE_IMAGE for name in names if name == no or name.startswith(f"{no}.")}
+
+
+def test_the_server_imports_no_stage_and_no_library_of_training() -> None:
+    server = {name: path for name, path in modules().items() if name.startswith("mergeline.serve")}
+    assert len(server) > 10
+    found = {name: foreign_to_the_image(path.read_text(encoding="utf-8")) for name, path in server.items()}
+    assert {name: foreign for name, foreign in found.items() if foreign} == {}
+
+
+@pytest.mark.parametrize(
+    "planted", ["def f():\n    import pandas as pd", "from mergeline.stages import train", "import scipy.stats"]
+)
+def test_the_twin_such_an_import_is_found(planted: str) -> None:
+    assert len(foreign_to_the_image(planted)) == 1
 
 
 # ---- The template is not about its sample ----------------------------------------------------------------------------

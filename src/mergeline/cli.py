@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mergeline import __version__, pipeline
-from mergeline.commands import data, gate, record, report, repro, stages, tune
+from mergeline import __version__
+from mergeline.commands import monitoring
+from mergeline.commands import serve as serving
 from mergeline.errors import MergelineError
 
 INTERRUPTED = 130
@@ -98,10 +99,10 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--pull", action="store_true", help="take what is missing from the remote")
     added.add_argument("--no-track", action="store_true", help="leave MLflow for a later `mergeline track`")
     verb("status", _status, "say what is out of date, and what metrics and parameters changed since the last commit")
-    verb("validate", _stage(stages.validate), "the stage: check the table")
-    verb("train", _stage(stages.train), "the stage: make the candidate")
-    verb("evaluate", _stage(stages.evaluate), "the stage: measure the candidate on the holdout")
-    verb("compare", _stage(stages.compare), "the stage: judge the candidate against the champion")
+    verb("validate", _stage("validate"), "the stage: check the table")
+    verb("train", _stage("train"), "the stage: make the candidate")
+    verb("evaluate", _stage("evaluate"), "the stage: measure the candidate on the holdout")
+    verb("compare", _stage("compare"), "the stage: judge the candidate against the champion")
     _base(verb("report", _report, "write reports/report.md and reports/report.html from the records"))
     _base(verb("record", _record, "commit the results of this branch, and the release that follows from them"))
     added = verb("gate", _gate, "say whether this branch may be merged (exit code 4: no)")
@@ -111,6 +112,16 @@ def parser() -> argparse.ArgumentParser:
     verb("track", _track, "tell MLflow what it has not been told yet")
     added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
     added.add_argument("--write", action="store_true", help="make the change")
+    serving.serve_options(verb("serve", _serve, "answer predictions with the release of an environment"))
+    serving.fetch_options(verb("fetch", _fetch, "put a release's bytes in place and verify them, as a server does"))
+    added = verb("sign", _sign, "sign the model of a release, so that production may fetch it")
+    serving.release_options(added)
+    text = "a private key on P-256 in PEM; its password comes from MERGELINE_KEY_PASSWORD"
+    added.add_argument("--private-key", type=Path, required=True, metavar="FILE", help=text)
+    monitoring.experiment_options(
+        verb("experiment", _experiment, "say whether a challenger and the champion differ, by the log and its labels")
+    )
+    monitoring.labels_options(verb("labels", _labels, "feed the log with what turned out"))
     return top
 
 
@@ -119,15 +130,19 @@ def _base(added: argparse.ArgumentParser) -> None:
     added.add_argument("--base", metavar="BRANCH", help=text)
 
 
-def _stage(run: Callable[[Path], None]) -> Callable[[argparse.Namespace], None]:
+def _stage(name: str) -> Callable[[argparse.Namespace], None]:
     def call(parsed: argparse.Namespace) -> None:
+        from mergeline.commands import repro, stages
+
         repro.recover(parsed.root)
+        run: Callable[[Path], None] = getattr(stages, name)
         run(parsed.root)
 
     return call
 
 
 def _init(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import data
     from mergeline.init import Wishes
 
     wishes = Wishes(parsed.target, parsed.task, parsed.time, parsed.id)
@@ -135,19 +150,27 @@ def _init(parsed: argparse.Namespace) -> str:
 
 
 def _ingest(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import data
+
     as_of = parsed.as_of or dt.datetime.now(dt.UTC).date()
     return json.dumps(data.ingest(parsed.root, as_of=as_of, replace=parsed.replace, environment=os.environ))
 
 
 def _pull(parsed: argparse.Namespace) -> str:
+    from mergeline import pipeline
+
     return f"data/ from {pipeline.put_data_in_place(parsed.root)}"
 
 
 def _remote(parsed: argparse.Namespace) -> None:
+    from mergeline import pipeline
+
     pipeline.set_remote(parsed.root, parsed.url)
 
 
 def _repro(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import repro
+
     return repro.repro(
         parsed.root,
         base=parsed.base,
@@ -159,32 +182,72 @@ def _repro(parsed: argparse.Namespace) -> str:
 
 
 def _champion(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import repro
+
     return repro.champion(parsed.root, parsed.base)
 
 
 def _report(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import report
+
     return report.report(parsed.root, parsed.base)
 
 
 def _record(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import record
+
     return record.record(parsed.root, parsed.base)
 
 
 def _gate(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import gate
+
     return gate.gate(parsed.root, parsed.base, rerun=parsed.rerun)
 
 
 def _resync(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import record
+
     return record.resync(parsed.root, parsed.base, os.environ)
 
 
 def _status(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import repro
+
     return json.dumps(repro.status(parsed.root), indent=2, default=str)
 
 
 def _track(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import repro
+
     return f"{repro.track(parsed.root, os.environ)} candidates logged"
 
 
 def _tune(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import tune
+
     return tune.tune(parsed.root, write=parsed.write, environment=os.environ)
+
+
+def _serve(parsed: argparse.Namespace) -> None:
+    serving.serve(parsed.root, parsed, os.environ)
+
+
+def _fetch(parsed: argparse.Namespace) -> str:
+    return serving.fetch_release(parsed.root, parsed, os.environ)
+
+
+def _sign(parsed: argparse.Namespace) -> str:
+    return serving.sign(parsed.root, parsed, os.environ)
+
+
+def _experiment(parsed: argparse.Namespace) -> str:
+    return monitoring.experiment(
+        parsed.root, parsed.log, monitoring.wishes_of(parsed), as_json=parsed.json, environment=os.environ
+    )
+
+
+def _labels(parsed: argparse.Namespace) -> str:
+    return monitoring.add_labels(
+        parsed.root, parsed.file, parsed.log, environment=os.environ, now=dt.datetime.now(dt.UTC)
+    )

@@ -42,6 +42,7 @@ class Scorer:
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             self._input = self._session.get_inputs()[0].name
+            self._outputs = [self._session.get_outputs()[0].name]
             found = self.score_matrix(one_row).shape
         except Exception as err:  # the runtime's exceptions share no base but this one
             expected = f"expected a model that ONNX Runtime runs on {one_row.shape[1]} features"
@@ -71,11 +72,16 @@ class Scorer:
 
     def score_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the scores of encoded rows, a bounded batch at a time."""
+        if len(matrix) <= BATCH_ROWS:
+            return self._run(matrix)
         starts = range(0, len(matrix), BATCH_ROWS)
-        parts = [self._session.run(None, {self._input: matrix[at : at + BATCH_ROWS]})[0] for at in starts]
-        if not parts:
+        return np.concatenate([self._run(matrix[at : at + BATCH_ROWS]) for at in starts])
+
+    def _run(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        if not len(matrix):
             return np.empty((0, self._columns))
-        return np.concatenate(parts).astype(np.float64)
+        scores: NDArray[np.float32] = self._session.run(self._outputs, {self._input: matrix})[0]
+        return scores.astype(np.float64)
 
 
 def _line(err: Exception) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from mergeline.address import BucketAddress
 from mergeline.errors import ConfigurationError, ServiceError, VerificationError
 from mergeline.release.shelf import KEYS, LARGEST_SIGNATURE_BYTES, SIGNATURES, Content, missing
 
@@ -23,7 +24,8 @@ Answer = TypeVar("Answer")
 TAKEN = ("PreconditionFailed", "412")
 COLLIDED = ("ConditionalRequestConflict", "409", "NoSuchUpload")  # somebody else is writing the key, or just did
 ABSENT = ("NoSuchKey", "404")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 30  # of one read from the socket, not of a body
 _ACCOUNT = re.compile(r"//[^/@\s]*@")
 
 
@@ -51,7 +53,7 @@ class S3:
     # ---- Reading ---------------------------------------------------------------------------------------------------
 
     def size(self, sha256: str) -> int | None:
-        with self._answering():
+        with answering(self.url):
             head = self._unless_absent(lambda: self.client.head_object(**self._named(sha256)))
             if head is None and not self._is_surely_absent(sha256):
                 head = self.client.head_object(**self._named(sha256))
@@ -65,7 +67,7 @@ class S3:
         return answer is None
 
     def read(self, sha256: str, start: int, length: int) -> bytes:
-        with self._answering(), self._slots:
+        with answering(self.url), self._slots:
             body = self._unless_absent(lambda: self._body(sha256, start, length))
         if body is None:
             raise missing(self.url, sha256)
@@ -99,7 +101,7 @@ class S3:
         from botocore.exceptions import ClientError
 
         write = self._create_whole if content.is_one_part else self._create_in_parts
-        with self._answering():
+        with answering(self.url):
             for number in range(self.tries):
                 if number:
                     time.sleep(self.backoff_s * 2 ** (number - 1))
@@ -121,7 +123,7 @@ class S3:
     def attach(self, name: str, body: bytes) -> bool:
         from botocore.exceptions import ClientError
 
-        with self._answering():
+        with answering(self.url):
             try:
                 self.client.put_object(**self._signature(name), Body=body, IfNoneMatch="*")
             except ClientError as err:
@@ -131,7 +133,7 @@ class S3:
         return True
 
     def attached(self, name: str) -> bytes | None:
-        with self._answering():
+        with answering(self.url):
             answer = self._unless_absent(lambda: self.client.get_object(**self._signature(name)))
             return None if answer is None else bytes(answer["Body"].read(LARGEST_SIGNATURE_BYTES))
 
@@ -223,46 +225,14 @@ class S3:
                 return None
             raise
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Turn what botocore raises into a `ServiceError` of one line that holds no account."""
-        from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            yield
-        except ClientError as err:
-            raise ServiceError(
-                f"{self.url}: {err.operation_name} was refused ({_code(err)}), expected a bucket that is there and a"
-                " role that may use it; see the role's policy"
-            ) from err
-        except BotoCoreError as err:
-            raise ServiceError(f"{self.url}: {_one_line(err)}; see to the network and the credentials") from err
+def open_bucket(address: BucketAddress, workers: int) -> S3:
+    """Return the place of an address, with the AWS account, region and endpoint of this environment.
 
-
-def open_bucket(url: str, workers: int) -> S3:
-    """Return the place that `s3://bucket/prefix` names, with the AWS account, region and endpoint of this environment.
-
-    Raises `ConfigurationError` for an address that names no bucket, and `ServiceError` where AWS cannot be set up.
+    Raises `ServiceError` where AWS cannot be set up.
     """
-    bucket, prefix = parse_address(url, "release.store")
-    whole = f"s3://{bucket}/{prefix}".rstrip("/")
-    return S3(whole, bucket, f"{prefix}/" if prefix else "", s3_client(whole, workers + 4), workers)
-
-
-def parse_address(url: str, where: str) -> tuple[str, str]:
-    """Return bucket and prefix (without slashes at its ends) of an s3:// address; `ConfigurationError` for any other.
-
-    >>> parse_address("s3://team-models/churn/", "release.store")
-    ('team-models', 'churn')
-    """
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    prefix = prefix.strip("/")
-    if _BUCKET.fullmatch(bucket) is None or re.search(r"[?#\s\x00-\x1f]|(^|/)\.{0,2}(/|$)", prefix or "a"):
-        raise ConfigurationError(
-            f"{where}: an s3:// address that names no bucket, expected s3://bucket or s3://bucket/prefix; an"
-            " account comes from the environment"
-        )
-    return bucket, prefix
+    client = s3_client(address.url, workers + 4)
+    return S3(address.url, address.bucket, address.prefix, client, workers)
 
 
 def s3_client(url: str, connections: int) -> Any:
@@ -275,11 +245,28 @@ def s3_client(url: str, connections: int) -> Any:
     from botocore.session import Session
 
     try:
-        return Session().create_client("s3", config=Config(max_pool_connections=connections))
+        waits = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
+        return Session().create_client("s3", config=Config(max_pool_connections=connections, **waits))
     except BotoCoreError as err:
         raise ServiceError(f"{url}: {_one_line(err)}; see to the AWS settings of this environment") from err
     except ValueError as err:
         raise ConfigurationError(f"{url}: AWS_ENDPOINT_URL is no address; expected https://host or none") from err
+
+
+@contextmanager
+def answering(url: str) -> Iterator[None]:
+    """Turn what botocore raises in the block into a `ServiceError` of one line that holds no account."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as err:
+        raise ServiceError(
+            f"{url}: {err.operation_name} was refused ({_code(err)}), expected a bucket that is there and a role that"
+            " may use it; see the role's policy"
+        ) from err
+    except BotoCoreError as err:
+        raise ServiceError(f"{url}: {_one_line(err)}; see to the network and the credentials") from err
 
 
 def _code(err: Any) -> str:

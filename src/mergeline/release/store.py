@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from mergeline.address import BucketAddress, parse_address
 from mergeline.errors import ConfigurationError, ServiceError, VerificationError
 from mergeline.files import recover_folder, replaced_folder
 from mergeline.release.download import Transfer, alarm, in_parallel, sha256_of, workspace
@@ -189,24 +188,10 @@ def open_store(url: str, root: Path, part_bytes: int = PART_BYTES, workers: int 
     files travel (on S3 at least 5 MiB), `workers` how many travel at once. Nothing is read or written yet.
     Raises `ConfigurationError` for any other address.
     """
-    return Store(_shelf(url, root, workers), part_bytes, workers)
-
-
-def _shelf(url: str, root: Path, workers: int) -> Shelf:
-    scheme, colon, _ = url.partition(":")
-    if not colon or re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) is None:
-        if not url.strip() or "\0" in url:
-            raise ConfigurationError("release.store: empty, expected a folder or s3://bucket/prefix")
-        return Folder(url, root / url)
-    if url.startswith("s3://"):
-        return open_bucket(url, workers)
-    address = urlsplit(url) if url.startswith("file://") else None
-    if address and address.netloc in ("", "localhost") and address.path and not address.query and not address.fragment:
-        return Folder(url, Path(unquote(address.path)))
-    raise ConfigurationError(
-        f"release.store: an address that begins with {scheme}: is none of a store, expected a folder, file:///folder or"
-        " s3://bucket/prefix"
-    )
+    address = parse_address(url, root, "release.store")
+    if isinstance(address, BucketAddress):
+        return Store(open_bucket(address, workers), part_bytes, workers)
+    return Store(Folder(address.url, address.path), part_bytes, workers)
 
 
 def model_of(folder: Path) -> Model:

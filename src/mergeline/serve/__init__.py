@@ -1,0 +1,1 @@
+"""The model server: from a verified release to answers, logs and figures."""

@@ -1,0 +1,228 @@
+"""The ASGI application: HTTP in, one handler a route, HTTP out; what a route does stands elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mergeline.errors import ServiceError
+from mergeline.serve import pages
+from mergeline.serve.ids import Ids
+from mergeline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
+from mergeline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
+from mergeline.serve.problems import Answer, Problem
+from mergeline.serve.requests import ApiKey, Bodies, Gone, Receive
+
+if TYPE_CHECKING:
+    from mergeline.serve.labelling import Labelling
+    from mergeline.serve.lifecycle import Lifecycle
+    from mergeline.serve.predict import Predictor
+    from mergeline.serve.settings import Limits
+    from mergeline.serve.status import Watch
+    from mergeline.serve.tally import Tally
+
+log = logging.getLogger(__name__)
+
+HTML = b"text/html; charset=utf-8"
+RETRY_AFTER_S = "1"
+# nothing on a page comes from elsewhere, and no page is framed
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+    " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Work = Callable[[bytes, str], Awaitable[Answer]]
+Read = Callable[[], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an application is made of."""
+
+    predictor: Predictor
+    labelling: Labelling | None
+    described: dict[str, Any]
+    watch: Watch
+    lifecycle: Lifecycle
+    tally: Tally
+    ids: Ids
+    key: ApiKey
+    limits: Limits
+    access_log: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A name in metrics, and either work that takes a body, needs the key and is bounded, or a read that is free."""
+
+    name: str
+    work: Work | None = None
+    read: Read | None = None
+
+
+class App:
+    """Answers every request: a problem as `application/problem+json`, never a traceback.
+
+    At most `limits.concurrency` requests are read and answered at once; one more gets 503 and Retry-After.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._bodies = Bodies(parts.limits)
+        self._running = 0
+        self._described = msgspec.json.encode(parts.described)
+        self._docs = pages.docs(parts.described)
+        self._routes: Mapping[str, Mapping[str, Route]] = {
+            "/predict": {"POST": Route("predict", work=parts.predictor.predict)},
+            "/labels": {"POST": Route("labels", work=self._labels)},
+            "/healthz": _reads("healthz", self._healthz),
+            "/readyz": _reads("readyz", self._readyz),
+            "/metrics": _reads("metrics", self._metrics),
+            "/status": _reads("status", self._status),
+            "/openapi.json": _reads("openapi", self._openapi),
+            "/docs": _reads("docs", self._documentation),
+            "/": _reads("page", self._page),
+        }
+
+    def tick(self) -> None:
+        """End what takes too long, and bring what others see up to date; called every second."""
+        self._bodies.sweep(time.perf_counter())
+        self._parts.watch.tick(self._running)
+
+    @property
+    def watch(self) -> Watch:
+        """What the application knows of itself."""
+        return self._parts.watch
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or the start and the end of the process."""
+        if scope["type"] == "lifespan":
+            await self._parts.lifecycle.run(self, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = self._parts.ids.next()
+        name = "none"
+        try:
+            route = self._route(scope["method"], scope["path"])
+            name = route.name
+            if route.work is not None:
+                answer = await self._work(route.work, dict(scope["headers"]), receive, request_id, started)
+            elif route.read is not None:
+                answer = await route.read()
+        except Gone:
+            return
+        except Problem as err:
+            answer = _refusal(err, request_id)
+        except ServiceError as err:
+            log.warning("a store does not answer", extra={"request_id": request_id, "reason": str(err)})
+            said = "a store does not answer; send the same again later"
+            answer = _refusal(Problem(503, said, headers={"Retry-After": RETRY_AFTER_S}), request_id)
+        except Exception:  # the edge: a client learns nothing of the inside, whatever broke there
+            log.exception("a request failed", extra={"request_id": request_id, "route": name})
+            answer = _refusal(Problem(500, "the server failed; its log has the reason"), request_id)
+        await self._respond(answer, request_id, send)
+        seconds = time.perf_counter() - started
+        self._parts.tally.answered(name, answer.status, seconds)
+        if self._parts.access_log or answer.status >= 400:
+            _log_request(scope, answer, request_id, seconds)
+
+    def _route(self, method: str, path: str) -> Route:
+        methods = self._routes.get(path)
+        if methods is None:
+            raise Problem(404, f"{path[:80]!r}: no such path; /docs has them all")
+        route = methods.get(method)
+        if route is None:
+            allowed = ", ".join(methods)
+            raise Problem(405, f"{path}: expected {allowed}, found {method[:20]}", headers={"Allow": allowed})
+        return route
+
+    async def _work(
+        self, work: Work, headers: dict[bytes, bytes], receive: Receive, request_id: str, started: float
+    ) -> Answer:
+        parts = self._parts
+        parts.key.check(headers)
+        if self._running >= parts.limits.concurrency:
+            said = f"{self._running} requests are being answered, which is the most; come again"
+            raise Problem(503, said, headers={"Retry-After": RETRY_AFTER_S})
+        self._running += 1
+        try:
+            return await work(await self._bodies.read(receive, headers, request_id, started), request_id)
+        finally:
+            self._running -= 1
+
+    async def _respond(self, answer: Answer, request_id: str, send: Send) -> None:
+        headers = [
+            (b"content-type", answer.media_type),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if answer.headers:
+            headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        if self._parts.lifecycle.is_leaving:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    # ---- Routes ------------------------------------------------------------------------------------------------------
+
+    async def _labels(self, body: bytes, _request_id: str) -> Answer:
+        if self._parts.labelling is None:
+            raise Problem(404, "this server keeps no log, and so no labels")
+        accepted = await self._parts.labelling.take(body)
+        self._parts.tally.labels += accepted
+        return Answer(msgspec.json.encode({"accepted": accepted}))
+
+    async def _healthz(self) -> Answer:
+        return Answer(b'{"status":"alive"}')
+
+    async def _readyz(self) -> Answer:
+        ready = self._parts.lifecycle.is_ready
+        state = {"status": "ready" if ready else "not ready", "model_sha256": self._parts.watch.model_sha256}
+        return Answer(msgspec.json.encode(state), status=200 if ready else 503)
+
+    async def _metrics(self) -> Answer:
+        return Answer(self._parts.watch.metrics(), METRICS_TYPE)
+
+    async def _status(self) -> Answer:
+        return Answer(msgspec.json.encode(self._parts.watch.status()))
+
+    async def _openapi(self) -> Answer:
+        return Answer(self._described)
+
+    async def _documentation(self) -> Answer:
+        return Answer(self._docs, HTML, headers=PAGE_HEADERS)
+
+    async def _page(self) -> Answer:
+        page = pages.home(self._parts.watch.status(), self._parts.described)
+        return Answer(page, HTML, headers=PAGE_HEADERS)
+
+
+def _reads(name: str, read: Read) -> dict[str, Route]:
+    route = Route(name, read=read)
+    return {"GET": route, "HEAD": route}
+
+
+def _refusal(problem: Problem, request_id: str) -> Answer:
+    return Answer(problem.body(request_id), PROBLEM_TYPE, problem.status, problem.headers)
+
+
+def _log_request(scope: Mapping[str, Any], answer: Answer, request_id: str, seconds: float) -> None:
+    log.info(
+        "request",
+        extra={
+            "request_id": request_id,
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": answer.status,
+            "milliseconds": round(seconds * 1e3, 3),
+            **({"detail": msgspec.json.decode(answer.body).get("detail")} if answer.status >= 400 else {}),
+        },
+    )

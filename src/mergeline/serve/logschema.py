@@ -1,0 +1,277 @@
+"""What the prediction log keeps of a scored row, and its way from the event loop's records to a Parquet file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from mergeline.errors import DataError
+from mergeline.schema import FIRST_CATEGORY_CODE, OTHER_CODE, Feature, Kind, Signature, Task
+from mergeline.serve.columns import (
+    NO_TEXT,
+    NO_TIME,
+    PackedText,
+    boolean_column,
+    coded_column,
+    constant_column,
+    integer_column,
+    list_column,
+    number_column,
+    packed,
+    parquet_bytes,
+    text_column,
+    time_column,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+FEATURE_PREFIX = "feature_"
+MICROSECONDS_AN_HOUR = 3_600_000_000
+MICROSECONDS_A_DAY = 24 * MICROSECONDS_AN_HOUR
+NO_CODE = -1
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):  # a dataclass costs the event loop four times as much
+    """The rows of one request as one variant scored them.
+
+    `ts_us` is when the request came, in microseconds since 1970-01-01 UTC, `event_times` the same of each row where the
+    request says so. `values` has the shape (rows, features of the champion): numbers (NaN where missing), booleans as 0
+    and 1, times in days since 1970-01-01 UTC, categories as codes; `texts` maps (row, column) to the text of a category
+    that has the code 1. `scores` has the shape (rows, classes), of a regression (rows, 1), and is None where the
+    variant failed. `model_sha256` is a key of the log's signatures. Nothing in it may be changed afterwards.
+    """
+
+    request_ids: Sequence[str]
+    ts_us: int
+    values: NDArray[np.float64]
+    scores: NDArray[np.float64] | None
+    latency_ms: float
+    variant: str
+    model_sha256: str
+    status: int = 200
+    texts: Mapping[tuple[int, int], str] | None = None
+    event_times: Sequence[int | None] | None = None
+    entity_ids: Sequence[str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What all rows of a file share: the hour since 1970-01-01 UTC, the model and the variant."""
+
+    hour: int
+    model_sha256: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of one group, packed; columns as in `Entry`, personal features left out."""
+
+    rows: int
+    request_ids: PackedText
+    ts_us: NDArray[np.int64]  # (rows,), as all but the values and the scores
+    event_times: NDArray[np.int64]
+    entity_ids: PackedText
+    values: NDArray[np.float64]  # (rows, logged features)
+    texts: Mapping[tuple[int, int], str]  # by row of the piece and column of `values`
+    scores: NDArray[np.float64]  # (rows, scores), NaN where the variant failed
+    latency_ms: NDArray[np.float64]
+    status: NDArray[np.int32]
+
+
+class LogSchema:
+    """The columns of the log of a champion with `signature`, whose variants have `signatures` by model SHA-256.
+
+    A feature that one of them calls personal is in no file. A file holds rows of one model alone, and says in its
+    metadata which task, classes and threshold that model has; decisions come from there.
+    """
+
+    def __init__(self, signature: Signature, signatures: Mapping[str, Signature], sampling_rate: float) -> None:
+        personal = {name for each in (signature, *signatures.values()) for name in each.personal}
+        self.signatures = dict(signatures)
+        self._width = len(signature.features)
+        self._logged = [at for at, feature in enumerate(signature.features) if feature.name not in personal]
+        self._place = {at: place for place, at in enumerate(self._logged)}
+        self._features = [signature.features[at] for at in self._logged]
+        self._sampling_rate = sampling_rate
+
+    # ---- Packing ---------------------------------------------------------------------------------------------------
+
+    def pack(self, entries: Sequence[Entry]) -> dict[Group, Piece]:
+        """Return the rows of `entries` by group; raise `DataError` for rows that do not fit the signatures."""
+        groups: dict[tuple[int, str, str], list[Entry]] = {}
+        for each in entries:
+            key = (each.ts_us // MICROSECONDS_AN_HOUR, each.model_sha256, each.variant)
+            groups.setdefault(key, []).append(each)
+        try:
+            return {(group := Group(*key)): self._packed(group, found) for key, found in groups.items()}
+        except (KeyError, TypeError, ValueError) as err:
+            raise DataError(f"log: rows that do not fit the signatures ({type(err).__name__}: {err})") from err
+
+    def _packed(self, group: Group, entries: Sequence[Entry]) -> Piece:
+        # the fields in their order; one pass over the entries, which lie all over the memory
+        (request_ids, ts_us, values, scores, latency_ms, _, _, status, texts, event_times, entity_ids) = zip(
+            *map(msgspec.structs.astuple, entries), strict=True
+        )
+        sizes = list(map(len, request_ids))
+        rows = sum(sizes)
+        counts = None if rows == len(entries) else np.array(sizes)
+        piece = Piece(
+            rows=rows,
+            request_ids=packed(list(chain.from_iterable(request_ids))),
+            ts_us=_spread(ts_us, np.int64, counts),
+            event_times=_event_times(event_times, sizes),
+            entity_ids=_entity_ids(entity_ids, sizes),
+            values=np.concatenate(values),
+            texts=self._texts(texts, sizes),
+            scores=self._scores(group, scores, sizes),
+            latency_ms=_spread(latency_ms, np.float64, counts),
+            status=_spread(status, np.int32, counts),
+        )
+        found = (piece.values.shape, len(piece.scores), len(piece.event_times), len(piece.entity_ids.lengths))
+        if found != ((rows, self._width), rows, rows, rows):
+            raise DataError(
+                f"log: {rows} request ids, but values, scores, event times and entity ids of {found}, expected as many"
+                f" and {self._width} features"
+            )
+        if len(self._logged) == self._width:
+            return piece
+        return replace(piece, values=piece.values[:, self._logged])
+
+    def _scores(self, group: Group, parts: Sequence[Any], sizes: Sequence[int]) -> NDArray[np.float64]:
+        width = max(1, len(self.signatures[group.model_sha256].classes))
+        if type(None) in map(type, parts):  # not `None in parts`, which compares arrays
+            sized = zip(parts, sizes, strict=True)
+            parts = [np.full((size, width), np.nan) if part is None else part for part, size in sized]
+        scores = np.concatenate(parts)
+        if scores.shape[1:] != (width,):
+            raise DataError(f"log: {scores.shape[1:]} scores a row from {group.model_sha256}, expected {width}")
+        return scores
+
+    def _texts(self, parts: Sequence[Any], sizes: Sequence[int]) -> dict[tuple[int, int], str]:
+        found: dict[tuple[int, int], str] = {}
+        if not any(parts):
+            return found
+        start = 0
+        for part, size in zip(parts, sizes, strict=True):
+            for (row, column), text in (part or {}).items():
+                if column in self._place:
+                    found[start + row, self._place[column]] = text
+            start += size
+        return found
+
+    # ---- Parquet ---------------------------------------------------------------------------------------------------
+
+    def parquet(self, group: Group, pieces: Sequence[Piece]) -> bytes:
+        """Return a file of all the rows of a group's pieces."""
+        signature = self.signatures[group.model_sha256]
+        rows = sum(piece.rows for piece in pieces)
+        same = np.zeros(rows, np.int32)
+        scores = np.concatenate([piece.scores for piece in pieces])
+        columns: dict[str, Any] = {
+            "schema_version": constant_column(SCHEMA_VERSION, rows),
+            "request_id": text_column([piece.request_ids for piece in pieces]),
+            "ts": time_column(np.concatenate([piece.ts_us for piece in pieces])),
+            "event_time": time_column(np.concatenate([piece.event_times for piece in pieces])),
+            "entity_id": text_column([piece.entity_ids for piece in pieces]),
+            "model_sha256": coded_column(same, [group.model_sha256]),
+            "variant": coded_column(same, [group.variant]),
+            **self._feature_columns(pieces),
+            **_score_columns(signature, scores),
+            "latency_ms": number_column(np.concatenate([piece.latency_ms for piece in pieces])),
+            "status": integer_column(np.concatenate([piece.status for piece in pieces])),
+            "sampling_rate": number_column(np.full(rows, self._sampling_rate)),
+        }
+        metadata = {
+            "mergeline.task": str(signature.task),
+            "mergeline.classes": json.dumps(signature.classes, ensure_ascii=False),
+            "mergeline.threshold": "" if signature.threshold is None else repr(signature.threshold),
+        }
+        return parquet_bytes(columns, metadata, statistics=("ts", "event_time"))
+
+    def _feature_columns(self, pieces: Sequence[Piece]) -> dict[str, Any]:
+        values = np.concatenate([piece.values for piece in pieces]).T.copy()  # (features, rows): a column is contiguous
+        unseen: dict[int, list[tuple[int, str]]] = {}
+        start = 0
+        for piece in pieces:
+            for (row, column), text in piece.texts.items():
+                unseen.setdefault(column, []).append((start + row, text))
+            start += piece.rows
+        return {
+            FEATURE_PREFIX + feature.name: _feature_column(feature, values[at], unseen.get(at, ()))
+            for at, feature in enumerate(self._features)
+        }
+
+
+def _spread(values: Sequence[Any], kind: Any, counts: NDArray[np.int64] | None) -> NDArray[Any]:
+    """One value an entry as one a row; `counts` is None where every entry has one row."""
+    column = np.array(values, kind)
+    return column if counts is None else np.repeat(column, counts)
+
+
+def _event_times(parts: Sequence[Any], sizes: Sequence[int]) -> NDArray[np.int64]:
+    if not any(parts):
+        return np.full(sum(sizes), NO_TIME, np.int64)
+    return np.array([NO_TIME if time is None else time for time in _row_by_row(parts, sizes)], np.int64)
+
+
+def _entity_ids(parts: Sequence[Any], sizes: Sequence[int]) -> PackedText:
+    if not any(parts):
+        return PackedText(b"", np.full(sum(sizes), NO_TEXT, np.int32))
+    return packed(list(_row_by_row(parts, sizes)))
+
+
+def _row_by_row(parts: Sequence[Any], sizes: Sequence[int]) -> Iterator[Any]:
+    """The values of lists, one an entry; None in place of one is None for each row."""
+    return chain.from_iterable(part or [None] * size for part, size in zip(parts, sizes, strict=True))
+
+
+def _feature_column(feature: Feature, values: NDArray[np.float64], unseen: Sequence[tuple[int, str]]) -> Any:
+    if feature.kind is Kind.BOOLEAN:
+        return boolean_column(values)
+    if feature.kind is Kind.DATETIME:
+        there = np.isfinite(values)
+        microseconds = np.rint(np.where(there, values, 0.0) * MICROSECONDS_A_DAY).astype(np.int64)
+        return time_column(np.where(there, microseconds, NO_TIME))
+    if feature.kind is Kind.CATEGORY:
+        return _category_column(feature, values, unseen)
+    return number_column(values)
+
+
+def _category_column(feature: Feature, values: NDArray[np.float64], unseen: Sequence[tuple[int, str]]) -> Any:
+    """Categories by their codes, and behind them the texts of those that training did not keep, as they came."""
+    positions = values - FIRST_CATEGORY_CODE
+    known = (positions >= 0) & (positions < len(feature.categories))
+    codes = np.where(known, positions, NO_CODE).astype(np.int32)
+    numbers: dict[str, int] = {}
+    for row, text in unseen:
+        if values[row] == OTHER_CODE:
+            codes[row] = len(feature.categories) + numbers.setdefault(text, len(numbers))
+    return coded_column(codes, (*feature.categories, *numbers))
+
+
+def _score_columns(signature: Signature, scores: NDArray[np.float64]) -> dict[str, Any]:
+    """The columns score, scores (multiclass only) and decision, from scores of shape (rows, classes)."""
+    failed = np.isnan(scores).any(axis=1)
+    if signature.task is Task.REGRESSION:
+        score, codes = scores[:, 0], np.full(len(scores), NO_CODE, np.int32)
+    elif signature.task is Task.MULTICLASS:
+        score, codes = scores.max(axis=1), scores.argmax(axis=1).astype(np.int32)
+    else:
+        score = scores[:, 1]
+        threshold = signature.threshold
+        undecided = np.full(len(score), NO_CODE, np.int32)
+        codes = undecided if threshold is None else (score >= threshold).astype(np.int32)
+    codes[failed] = NO_CODE
+    columns = {"score": number_column(np.where(failed, np.nan, score))}
+    if signature.task is Task.MULTICLASS:
+        columns["scores"] = list_column(scores)
+    return {**columns, "decision": coded_column(codes, signature.classes)}

@@ -1,0 +1,315 @@
+"""From a request's JSON to the model's matrix, by the signature alone and without pandas.
+
+A value becomes the same float32 as in training (`mergeline.models.encoder`); a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import numpy as np
+
+from mergeline.schema import FIRST_CATEGORY_CODE, MISSING_CODE, OTHER_CODE, Feature, Kind, Signature
+from mergeline.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+INT64_MAX = 2**63 - 1
+LONGEST_TEXT = 256  # of a category, an entity, a time stamp
+SECONDS_A_DAY = 86_400.0
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+MICROSECOND = dt.timedelta(microseconds=1)
+
+_PLACE = re.compile(r"^(?P<said>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED = re.compile(r"^Object (?:missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
+
+
+class Parsed(msgspec.Struct, frozen=True, gc=False):  # made for every request: a dataclass costs four times as much
+    """A request that was decoded, before numpy: a list of numbers a row, None where missing.
+
+    `texts` holds the text of each category that training did not keep, by row and column; `event_times`
+    (microseconds since 1970 UTC) and `entity_ids` are None where no row carries one.
+    """
+
+    coded: list[list[Any]]
+    texts: Mapping[tuple[int, int], str] | None = None
+    event_times: Sequence[int | None] | None = None
+    entity_ids: Sequence[str | None] | None = None
+
+
+class Rows(msgspec.Struct, frozen=True, gc=False):
+    """Rows that are scored together, of one request or of several.
+
+    `values` is float64 (rows, features), coded as the model reads them but not yet cast to float32; the rest is as in
+    `Parsed`.
+    """
+
+    values: NDArray[np.float64]
+    texts: Mapping[tuple[int, int], str] | None = None
+    event_times: Sequence[int | None] | None = None
+    entity_ids: Sequence[str | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def matrix(self) -> NDArray[np.float32]:
+        """The values as the model reads them: float32 (rows, features)."""
+        return self.values.astype(np.float32)
+
+    def at(self, positions: Sequence[int]) -> Rows:
+        """Return some of the rows, in the order given."""
+        new = {old: position for position, old in enumerate(positions)}
+        texts = {(new[row], column): text for (row, column), text in (self.texts or {}).items() if row in new}
+        return Rows(
+            self.values[list(positions)],
+            texts or None,
+            None if self.event_times is None else [self.event_times[each] for each in positions],
+            None if self.entity_ids is None else [self.entity_ids[each] for each in positions],
+        )
+
+
+def together(requests: Sequence[Parsed]) -> Rows:
+    """Return the rows of several requests, one after the other; at least one."""
+    if len(requests) == 1:
+        only = requests[0]
+        return Rows(_matrix(only.coded), only.texts, only.event_times, only.entity_ids)
+    coded = [row for each in requests for row in each.coded]
+    texts: dict[tuple[int, int], str] = {}
+    start = 0
+    for each in requests:
+        if each.texts:
+            texts |= {(row + start, column): text for (row, column), text in each.texts.items()}
+        start += len(each.coded)
+    return Rows(
+        _matrix(coded),
+        texts or None,
+        _joined([(each.event_times, len(each.coded)) for each in requests]),
+        _joined([(each.entity_ids, len(each.coded)) for each in requests]),
+    )
+
+
+class RequestModel:
+    """The type of a prediction request, made from a signature, and its decoder.
+
+    Every feature has to be there, null where it is missing; nothing else may be there. A number has to be finite and
+    within float32. `decode` raises `Problem` 400 for what is not JSON, 413 for too many rows, 422 for the rest, with
+    the field.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self.signature = signature
+        self.max_rows = max_rows
+        self.features = signature.features
+        self.type = request_type(signature, max_rows)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.type)
+        self._columns = [
+            (position, convert)
+            for position, feature in enumerate(signature.features)
+            if (convert := _converter(feature)) is not None
+        ]
+        self._lookups = [
+            (position, _codes(feature))
+            for position, feature in enumerate(signature.features)
+            if feature.kind is Kind.CATEGORY
+        ]
+
+    def decode(self, body: bytes) -> Parsed:
+        """Return the rows of a request's body."""
+        try:
+            rows = self._decoder.decode(body).rows
+        except msgspec.ValidationError as err:
+            raise invalid(str(err)) from err
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+            raise Problem(400, f"expected JSON, found something else: {_plain(str(err))}") from err
+        if len(rows) > self.max_rows:
+            raise Problem(413, f"expected at most {self.max_rows} rows, found {len(rows)}; send them in parts", "rows")
+        texts: dict[tuple[int, int], str] = {}
+        coded = [self._coded(number, msgspec.structs.astuple(row.features), texts) for number, row in enumerate(rows)]
+        return Parsed(coded, texts or None, _event_times(rows), _entity_ids(rows))
+
+    def _coded(self, number: int, values: Sequence[Any], texts: dict[tuple[int, int], str]) -> list[Any]:
+        """One row as numbers; what JSON calls null stays None, of which numpy makes NaN."""
+        coded = list(values)
+        for position, convert in self._columns:
+            try:
+                coded[position] = convert(coded[position])
+            except ValueError as err:
+                where = f"rows[{number}].features.{self.features[position].name}"
+                raise Problem(422, f"{where}: {err}", where) from err
+        for position, codes in self._lookups:
+            value = coded[position]
+            code = codes.get(value)
+            if code is None:
+                code = OTHER_CODE
+                texts[number, position] = value
+            coded[position] = code
+        return coded
+
+
+def request_type(signature: Signature, max_rows: int) -> type[msgspec.Struct]:
+    """Return the msgspec type of a request; a feature may have any name, so the attributes are numbered."""
+    names = {f"f{position}": feature.name for position, feature in enumerate(signature.features)}
+    features = msgspec.defstruct(
+        "Features",
+        [(attribute, _type(feature)) for attribute, feature in zip(names, signature.features, strict=True)],
+        rename=names,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    event_time = Annotated[
+        dt.datetime | None, msgspec.Meta(description="When it happened, where that is not now; logged, never scored.")
+    ]
+    entity_id = Annotated[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)] | None,
+        msgspec.Meta(description="Whom it is about: keeps to one variant; logged, never scored."),
+    ]
+    row = msgspec.defstruct(
+        "Row",
+        [("features", features), ("event_time", event_time, None), ("entity_id", entity_id, None)],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    rows = Annotated[list[row], msgspec.Meta(min_length=1, extra_json_schema={"maxItems": max_rows})]  # type: ignore[valid-type]
+    return msgspec.defstruct("PredictRequest", [("rows", rows)], forbid_unknown_fields=True)
+
+
+def invalid(said: str) -> Problem:
+    """Return the 422 for what msgspec says of a body; its place becomes the field.
+
+    >>> invalid("Expected `float | null`, got `str` - at `$.rows[0].features.seats`").field
+    'rows[0].features.seats'
+    >>> invalid("Object missing required field `seats` - at `$.rows[2].features`").detail
+    'rows[2].features.seats: missing; send null where the value is not known'
+    """
+    found = _PLACE.match(said)
+    said, path = (found["said"], found["path"] or "$") if found else (said, "$")
+    where = path.removeprefix("$").removeprefix(".")
+    named = _NAMED.match(said)
+    if named:
+        where = f"{where}.{named['name']}" if where else named["name"]
+        missing = said.startswith("Object missing")
+        said = "missing; send null where the value is not known" if missing else "unknown; remove it"
+        if missing and "features." not in where:
+            said = "missing"
+    else:
+        said = f"{said[0].lower()}{said[1:]}".replace("`", "").replace(", got ", ", found ")
+    return Problem(422, f"{where or 'the body'}: {said}", where or None)
+
+
+# ---- Features ------------------------------------------------------------------------------------------------------
+
+
+def _type(feature: Feature) -> Any:
+    if feature.kind is Kind.NUMBER:
+        return Annotated[float, msgspec.Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)] | None
+    if feature.kind is Kind.BOOLEAN:
+        return bool | None
+    if feature.kind is Kind.DATETIME:
+        return (
+            Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT, description="ISO 8601; UTC where no offset is given")]
+            | None
+        )
+    return _category_type(feature.categories)
+
+
+def _category_type(categories: Sequence[str]) -> Any:
+    """Text, and numbers or truth values only where training had them: a number in place of a text is a mistake."""
+    length = max([LONGEST_TEXT, *map(len, categories)])
+    some = list(categories[:50])
+    kinds: Any = Annotated[str, msgspec.Meta(max_length=length, extra_json_schema={"examples": some} if some else None)]
+    if any(map(_is_number, categories)):
+        whole = Annotated[int, msgspec.Meta(ge=-INT64_MAX, le=INT64_MAX)]
+        kinds = kinds | whole | Annotated[float, msgspec.Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
+    if not {"true", "false"}.isdisjoint(categories):
+        kinds |= bool
+    return kinds | None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _codes(feature: Feature) -> dict[str | None, int]:
+    known: dict[str | None, int] = {
+        name: position + FIRST_CATEGORY_CODE for position, name in enumerate(feature.categories)
+    }
+    return {**known, None: MISSING_CODE}
+
+
+def _converter(feature: Feature) -> Callable[[Any], Any] | None:
+    """What a decoded value goes through before it is a number or the text of a category; None for nothing."""
+    if feature.kind is Kind.DATETIME:
+        return _days
+    if feature.kind is Kind.CATEGORY and _category_type(feature.categories) != _category_type(()):
+        return category_text
+    return None
+
+
+def category_text(value: Any) -> str | None:
+    """Return a category as the text that training made of it (`encoder.category_text`), None where it is missing.
+
+    >>> category_text(3), category_text(3.0), category_text(2.5), category_text(True), category_text("UA")
+    ('3', '3', '2.5', 'true', 'UA')
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= INT64_MAX
+    return str(int(value)) if whole else str(value)
+
+
+def _days(text: str | None) -> float | None:
+    """A time stamp as days since 1970-01-01 UTC."""
+    if text is None:
+        return None
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"expected a time stamp as ISO 8601, found {text!r}") from None
+    return (_utc(found) - EPOCH).total_seconds() / SECONDS_A_DAY
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _matrix(coded: list[list[Any]]) -> NDArray[np.float64]:
+    return np.array(coded, dtype=np.float64)  # (rows, features); of None numpy makes NaN
+
+
+# ---- Beside the features -------------------------------------------------------------------------------------------
+
+
+def _event_times(rows: Sequence[Any]) -> list[int | None] | None:
+    times = [row.event_time for row in rows]
+    if not any(times):
+        return None
+    return [None if each is None else (_utc(each) - EPOCH) // MICROSECOND for each in times]
+
+
+def _entity_ids(rows: Sequence[Any]) -> list[str | None] | None:
+    ids = [row.entity_id for row in rows]
+    return ids if any(ids) else None
+
+
+def _joined(parts: Sequence[tuple[Sequence[Any] | None, int]]) -> list[Any] | None:
+    """What the rows of several requests carry, None for those of a request that carries nothing."""
+    if all(values is None for values, _ in parts):
+        return None
+    return [value for values, rows in parts for value in (values or [None] * rows)]
+
+
+def _plain(said: str) -> str:
+    return said.replace("`", "")

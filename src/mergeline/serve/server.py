@@ -1,0 +1,160 @@
+"""The process: a socket, one worker or several under a supervisor, and logs as JSON lines."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline.errors import ConfigurationError
+from mergeline.serve.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from mergeline.serve.app import App
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2_048
+OWN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal ends it; SIGTERM is a good end.
+
+    The release is fetched, verified, loaded and proven before a port is opened. Raises `VerificationError` where it is
+    not what it must be, `ConfigurationError` where the port is taken.
+    """
+    from mergeline.serve.assembly import assemble, load_traffic
+
+    log_as_json()
+    with _terminated_well():
+        if settings.workers == 1:
+            traffic = load_traffic(settings)
+            config = _config(settings, assemble(settings, traffic))
+            import uvicorn
+
+            uvicorn.Server(config).run(sockets=[_bound(config)])
+            return
+        load_traffic(settings)  # so that a model that is not right ends this process, not one worker after the other
+        with tempfile.TemporaryDirectory(prefix="mergeline-serve-") as folder:
+            _supervise(replace(settings, state=Path(folder)))
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Makes the application in a worker's own process."""
+
+    settings: Settings
+
+    def __call__(self) -> App:
+        from mergeline.serve.assembly import assemble, load_traffic
+
+        log_as_json()
+        return assemble(self.settings, load_traffic(self.settings))
+
+
+def _supervise(settings: Settings) -> None:
+    from uvicorn.supervisors import Multiprocess
+
+    config = _config(settings, Worker(settings))
+    Multiprocess(config, sockets=[_bound(config)]).run()
+
+
+def _config(settings: Settings, app: Any) -> uvicorn.Config:
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, Worker),
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.ending.drain_s)),
+    )
+
+
+def _bound(config: uvicorn.Config) -> Any:
+    import socket
+
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.host, config.port))
+    except OSError as err:
+        listening.close()
+        raise ConfigurationError(f"{config.host}:{config.port}: {err.strerror}; choose another --port") from err
+    listening.set_inheritable(True)
+    host, port = listening.getsockname()[:2]
+    log.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+    return listening
+
+
+@contextmanager
+def _terminated_well() -> Iterator[None]:
+    """Let SIGTERM end the process with 0: the server raises the signal once more when it is done."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# ---- Logs ----------------------------------------------------------------------------------------------------------
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: time (UTC), level, logger, message, what was given as `extra`, the traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in record.__dict__.items() if name not in OWN_FIELDS}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def log_as_json() -> None:
+    """Write all logs of this process to stderr, a line of JSON each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for chatty in ("uvicorn.error", "botocore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    threading.excepthook = _log_death
+
+
+def _log_death(died: threading.ExceptHookArgs) -> None:
+    """A thread's end by an exception, as a line like all others."""
+    name = died.thread.name if died.thread else "unknown"
+    why = (died.exc_type, died.exc_value or died.exc_type(), died.exc_traceback)
+    log.error("a thread died", exc_info=why, extra={"thread_name": name})
