@@ -55,6 +55,11 @@ BAD_FILES = [
         id="a misspelt rule of a column",
     ),
     pytest.param(
+        MINIMAL.replace("  holdout", "  personal: [shpo]\n  holdout"),
+        ": data: personal: 'shpo' is no feature; did you mean 'shop'?",
+        id="a personal column that is no feature",
+    ),
+    pytest.param(
         MINIMAL + "sources: {base: {fles: a.csv}}\n",
         ": sources.base.fles: unknown key; did you mean 'files'?",
         id="a misspelt setting of a source",

@@ -24,6 +24,7 @@ SIGNATURES = st.builds(
     threshold=st.none() | NUMBERS,
     samples=st.lists(SAMPLES, max_size=3).map(tuple),
     onnx_sha256=st.none() | st.text(),
+    personal=st.lists(st.text(), max_size=2).map(tuple),
 )
 PLAIN = Signature(Task.BINARY, "bought", (Feature("shop", Kind.CATEGORY, ("a", "b")),), ("no", "yes"), 0.5)
 
@@ -45,7 +46,9 @@ def test_a_number_that_json_does_not_have_is_not_written(value: float) -> None:
         Signature(Task.BINARY, "bought", (), (), None, (sample,)).to_json()
 
 
-@pytest.mark.parametrize("name", ["task", "target", "features", "classes", "threshold", "samples", "onnx_sha256"])
+@pytest.mark.parametrize(
+    "name", ["task", "target", "features", "classes", "threshold", "samples", "onnx_sha256", "personal"]
+)
 def test_a_signature_with_a_missing_part_is_not_read(name: str) -> None:
     raw: dict[str, Any] = json.loads(PLAIN.to_json())
     del raw[name]

@@ -267,6 +267,10 @@ def test_the_signature_describes_a_row_and_an_answer(candidate: Trained) -> None
     assert len({tuple(sample.row.items()) for sample in signature.samples}) == 5
 
 
+def test_the_signature_names_what_a_server_must_not_keep(table: pd.DataFrame) -> None:
+    assert train(table, params(data={"personal": ["shop"]})).signature.personal == ("shop",)
+
+
 def test_the_reference_is_training_rows_with_the_scores_of_the_served_model(
     candidate: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

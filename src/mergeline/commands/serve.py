@@ -32,7 +32,7 @@ def serve_options(added: argparse.ArgumentParser) -> None:
     added.add_argument("--port", type=int, help="the port (default: 8080; 0: any free one)")
     added.add_argument("--workers", type=_count, help="processes that answer (default: 1)")
     added.add_argument("--log", metavar="URL", help="a folder, s3://bucket/prefix, or none (default: .mergeline/log)")
-    added.add_argument("--log-rows", type=_count, help="rows of a file of the log (default: 10000)")
+    added.add_argument("--log-rows", type=_count, help="rows of a file of the log (default: 5000)")
     added.add_argument("--log-seconds", type=float, help="seconds that a file of the log gathers (default: 30)")
     added.add_argument("--log-share", type=_share, help="the share of rows that are logged (default: 1)")
     added.add_argument("--max-rows", type=_count, help="rows of one request (default: 1000)")

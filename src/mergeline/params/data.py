@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mergeline.params.section import Day, Limit, Names, Scalar, Section, Severity, Share, refuse
+from mergeline.params.section import Day, Limit, Names, Scalar, Section, Severity, Share, refuse, suggestion
 from mergeline.schema import SCORE, Task
 
 
@@ -69,7 +69,11 @@ class DataParams(Section):
             for role in ("target", "id")
             if getattr(self, role) in self.features
         ]
-        problems += [f"personal: {name!r} is no feature" for name in self.personal if name not in self.features]
+        problems += [
+            f"personal: {name!r} is no feature{suggestion(name, self.features)}"
+            for name in self.personal
+            if name not in self.features
+        ]
         if self.target in (self.id, self.time):
             problems.append(f"expected the target not to be the id or the time, found {self.target!r}")
         if SCORE in self.features:

@@ -37,7 +37,7 @@ class LogSettings:
     that failed is tried again after `retry_seconds`, then after twice as many, up to `longest_retry_seconds`.
     """
 
-    batch_rows: int = 10_000
+    batch_rows: int = 5_000
     batch_seconds: float = 30.0
     queue_rows: int = 100_000
     sampling_rate: float = 1.0
