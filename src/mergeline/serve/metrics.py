@@ -33,7 +33,7 @@ LOG = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View(Collector):
     """What `/metrics` shows: the counts of all workers, the models, and drift by feature."""
 

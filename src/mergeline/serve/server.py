@@ -148,8 +148,7 @@ def log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for chatty in ("uvicorn.error", "botocore"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     threading.excepthook = _log_death
 
 
