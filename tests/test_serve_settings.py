@@ -92,6 +92,14 @@ def test_what_cannot_be_meant_is_refused(
     assert "\n" not in str(err.value)
 
 
+def test_an_environment_that_holds_a_public_key_asks_for_its_signature_the_other_does_not(root: Path) -> None:
+    key = root / "k8s/overlays/production/signing.pub"
+    key.write_text("a key")
+    assert told(root).wanted.key == key
+    assert told(root, "--key", "other.pub").wanted.key == Path("other.pub")
+    assert told(root, "--environment", "staging").wanted.key is None
+
+
 def test_an_environment_without_a_release_is_not_served_and_the_error_says_what_comes_first(root: Path) -> None:
     (root / "k8s/overlays/production/release.yaml").write_text(format_release(NO_RELEASE))
     with pytest.raises(ConfigurationError, match="no release yet; `mergeline record` releases a promoted model"):

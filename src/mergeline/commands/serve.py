@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = ("staging", "production")
 PREFIX = "MERGELINE_"
 NO_LOG = "none"
+SIGNING_KEY = "signing.pub"
 
 
 def serve_options(added: argparse.ArgumentParser) -> None:
@@ -109,8 +110,8 @@ def sign(root: Path, parsed: argparse.Namespace, environment: Mapping[str, str])
     from mergeline.release.store import open_store
 
     private = signing.read_private_key(parsed.private_key, environment.get("MERGELINE_KEY_PASSWORD"))
-    _take_from(environment, parsed)
     parsed.key = None
+    _take_from(environment, parsed)
     name, wanted = _wanted(root, parsed)
     store = open_store(wanted.store, root)
     model = store.verify_model(wanted.model_sha256)
@@ -133,7 +134,7 @@ def release_options(added: argparse.ArgumentParser) -> None:
 def _release_options(added: argparse.ArgumentParser) -> None:
     release_options(added)
     added.add_argument("--folder", type=Path, help="where the release's bytes are kept (default: .mergeline/releases)")
-    key = "the public key by whose owner the model has to be signed"
+    key = "the public key by whose owner the model has to be signed (default: the overlay's signing.pub, if any)"
     added.add_argument("--key", type=Path, metavar="FILE", help=key)
 
 
@@ -146,7 +147,14 @@ def _wanted(root: Path, parsed: argparse.Namespace) -> tuple[str, Wanted]:
     if parsed.release:
         return parsed.release.stem, wanted_of(parsed.release, parsed.key)
     name = parsed.environment or "production"
-    return name, wanted_of(root / OVERLAYS / name / "release.yaml", parsed.key)
+    return name, _released(root, name, parsed.key)
+
+
+def _released(root: Path, name: str, key: Path | None) -> Wanted:
+    """What an environment serves; where its overlay holds a public key, the model has to be signed by its owner."""
+    overlay = root / OVERLAYS / name
+    own = overlay / SIGNING_KEY
+    return wanted_of(overlay / "release.yaml", key or (own if own.exists() else None))
 
 
 def _challenger(root: Path, parsed: argparse.Namespace, champion: Wanted) -> Wanted | None:
@@ -154,7 +162,7 @@ def _challenger(root: Path, parsed: argparse.Namespace, champion: Wanted) -> Wan
     if not name:
         return None
     if name in ENVIRONMENTS:
-        return wanted_of(root / OVERLAYS / name / "release.yaml", parsed.key)
+        return _released(root, name, parsed.key)
     if len(name) == 64 and not Path(name).exists():
         return Wanted(name, champion.store, None, parsed.key)
     return wanted_of(Path(name), parsed.key)
