@@ -710,3 +710,28 @@ def test_an_endpoint_that_is_no_address_is_a_setting_that_is_wrong(wire: Wire, m
     monkeypatch.setenv("AWS_ENDPOINT_URL", "not an address")
     with one_line(ConfigurationError, "AWS_ENDPOINT_URL"):
         open_store(f"s3://{BUCKET}", Path())
+
+
+# ---- Signatures ------------------------------------------------------------------------------------------------------
+
+
+def test_s6_a_signature_is_kept_under_its_model_and_signer_and_not_replaced(place: Place) -> None:
+    model, one, other = "a" * 64, "b" * 64, "c" * 64
+    assert place.store.attached(model, one) is None
+    assert place.store.attach(model, one, b"first")
+    assert not place.store.attach(model, one, b"second")
+    assert place.store.attach(model, other, b"another's")
+    assert [place.store.attached(model, signer) for signer in (one, other)] == [b"first", b"another's"]
+
+
+def test_a_signature_is_no_file_of_a_model(place: Place) -> None:
+    place.store.attach("a" * 64, "b" * 64, b"signature")
+    assert place.keys() == []
+    with pytest.raises(VerificationError, match="does not hold"):
+        place.store.verify("a" * 64)
+
+
+def test_a_bucket_that_is_not_there_keeps_no_signature_and_says_so(cloud: Place, tmp_path: Path) -> None:
+    nowhere = open_store("s3://no-such-bucket/x", tmp_path)
+    with pytest.raises(ServiceError, match="PutObject was refused"):
+        nowhere.attach("a" * 64, "b" * 64, b"signature")
