@@ -30,13 +30,7 @@ log = logging.getLogger(__name__)
 
 HTML = b"text/html; charset=utf-8"
 RETRY_AFTER_S = "1"
-# nothing on a page comes from elsewhere, and no page is framed
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
-    " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Work = Callable[[bytes, str], Awaitable[Answer]]
@@ -80,6 +74,9 @@ class App:
         self._running = 0
         self._described = msgspec.json.encode(parts.described)
         self._docs = pages.docs(parts.described)
+        self._home = pages.Home(parts.described)
+        # nothing on a page comes from elsewhere, and no page is framed
+        self._page_headers = {**PAGE_HEADERS, "Content-Security-Policy": pages.content_security_policy()}
         self._routes: Mapping[str, Mapping[str, Route]] = {
             "/predict": {"POST": Route("predict", work=parts.predictor.predict)},
             "/labels": {"POST": Route("labels", work=self._labels)},
@@ -198,11 +195,10 @@ class App:
         return Answer(self._described)
 
     async def _documentation(self) -> Answer:
-        return Answer(self._docs, HTML, headers=PAGE_HEADERS)
+        return Answer(self._docs, HTML, headers=self._page_headers)
 
     async def _page(self) -> Answer:
-        page = pages.home(self._parts.watch.status(), self._parts.described)
-        return Answer(page, HTML, headers=PAGE_HEADERS)
+        return Answer(self._home.html(self._parts.watch.status()), HTML, headers=self._page_headers)
 
 
 def _reads(name: str, read: Read) -> dict[str, Route]:

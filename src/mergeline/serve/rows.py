@@ -222,8 +222,8 @@ def _type(feature: Feature) -> Any:
 def _category_type(categories: Sequence[str]) -> Any:
     """Text, and numbers or truth values only where training had them: a number in place of a text is a mistake."""
     length = max([LONGEST_TEXT, *map(len, categories)])
-    some = list(categories[:50])
-    kinds: Any = Annotated[str, msgspec.Meta(max_length=length, extra_json_schema={"examples": some} if some else None)]
+    known = {"examples": list(categories)} if categories else None
+    kinds: Any = Annotated[str, msgspec.Meta(max_length=length, extra_json_schema=known)]
     if any(map(_is_number, categories)):
         whole = Annotated[int, msgspec.Meta(ge=-INT64_MAX, le=INT64_MAX)]
         kinds = kinds | whole | Annotated[float, msgspec.Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]

@@ -132,4 +132,4 @@ class Watch:
 def _figures(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
     if evaluation is None:
         return None
-    return {name: evaluation.get(name) for name in ("rows", "first_time", "last_time", "metrics")}
+    return {name: evaluation.get(name) for name in ("primary", "rows", "first_time", "last_time", "metrics")}
