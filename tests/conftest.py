@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from filelock import FileLock
 from promoted import Promoted, make_better, make_promoted
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads on a small model wait for one another
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+
+# how long an example takes says more of the machine than of the code
+hypothesis.settings.register_profile("mergeline", deadline=None)
+hypothesis.settings.load_profile("mergeline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

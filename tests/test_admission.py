@@ -18,7 +18,18 @@ from test_git import commit, git
 from mergeline import files, pipeline
 from mergeline.admission import Finding, committed, differences, findings, release_for
 from mergeline.errors import ConfigurationError, DataError
-from mergeline.layout import CANDIDATE, CHAMPION, COMPARISON, DATA_FILE, LOCK, PRODUCTION, RECEIPT, RECORDED, STAGING
+from mergeline.layout import (
+    CANDIDATE,
+    CHAMPION,
+    COMPARISON,
+    DATA_FILE,
+    EVALUATION,
+    LOCK,
+    PRODUCTION,
+    RECEIPT,
+    RECORDED,
+    STAGING,
+)
 from mergeline.params import GateParams, parse
 from mergeline.release.champion import BaseModel, Champion, Served, Without
 from mergeline.release.manifests import NO_RELEASE, Release, format_release
@@ -34,7 +45,7 @@ DATA = {"data": "d" * 32 + ".dir"}
 def receipt_of(model: str) -> Receipt:
     """What an earlier verdict left on the base of a model whose weights have this hash."""
     model_files = [ModelFile("model.onnx", model * 64, 7), ModelFile("signature.json", "b" * 64, 2)]
-    return Receipt(Model.of(model_files), "c" * 64, DATA, None, None)
+    return Receipt(Model.of(model_files), "c" * 64, DATA, None, "e" * 64, None)
 
 
 def released(receipt: Receipt) -> Release:
@@ -156,10 +167,11 @@ def write_result(root: Path, compared: Champion = COMPARED) -> None:
         (root / CANDIDATE / name).write_text(name)
     model = model_of(root / CANDIDATE)
     served = compared.served.model_sha256 if compared.served else None
-    receipt = Receipt(model, files.sha256(root / LOCK), DATA, None, served)
+    (root / EVALUATION).parent.mkdir()
+    (root / EVALUATION).write_text("{}")
+    receipt = Receipt(model, files.sha256(root / LOCK), DATA, None, files.sha256(root / EVALUATION), served)
     (root / RECEIPT).write_text(format_receipt(receipt))
     (root / CHAMPION).write_text(compared.to_json())
-    (root / COMPARISON).parent.mkdir()
     (root / COMPARISON).write_text(comparison(model.sha256))
     (root / STAGING).write_text(format_release(release_for(root, "main", SETTINGS, {"verdict": "promote"})))
 
@@ -339,6 +351,14 @@ def of_another_serving_contract(root: Path) -> None:
     change_receipt(root, serving_contract=SERVING_CONTRACT + 1)
 
 
+def of_another_evaluation(root: Path) -> None:
+    change_receipt(root, evaluation_sha256="7" * 64)
+
+
+def an_evaluation_that_was_edited(root: Path) -> None:
+    (root / EVALUATION).write_text('{"rows": 1}')
+
+
 def of_another_champion(root: Path) -> None:
     change_receipt(root, champion_sha256="9" * 64)
 
@@ -374,6 +394,8 @@ RECEIPTS: dict[Callable[[Path], None], str] = {
     of_no_data: f"the data are {'d' * 32}.dir, the receipt says None",
     of_more_data: "it names data called extra",
     of_another_serving_contract: "its serving contract is 2, this code's is 1",
+    of_another_evaluation: f"the receipt says {'7' * 12}",
+    an_evaluation_that_was_edited: "reports/evaluation.json is ",
     of_another_champion: f"models/champion.json names {NEW.model.sha256}, the receipt {'9' * 64}",
     of_no_champion: f"models/champion.json names {NEW.model.sha256}, the receipt None",
     of_other_sizes: "or other sizes",
