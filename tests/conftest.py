@@ -28,6 +28,9 @@ hypothesis.settings.load_profile("mergeline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cases", type=int, default=400, help="how many cases are made from the description (promise S13)"
+    )
     parser.addoption("--kills", type=int, default=5, help="how often each stage is killed (promise R17)")
 
 

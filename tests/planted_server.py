@@ -105,6 +105,10 @@ def short_body() -> None:
     patch("mergeline.serve.settings.Limits", functools.partial(Limits, body_timeout_s=0.5)).start()
 
 
+def short_head() -> None:
+    patch("mergeline.serve.connection.HEAD_TIMEOUT_S", 0.5).start()
+
+
 def short_ending() -> None:
     from mergeline.serve.settings import Ending
 
@@ -203,6 +207,7 @@ PLANTS: dict[str, Callable[[], None]] = {
     "small-queue": lambda: log_settings(queue_rows=20, retry_seconds=0.05),
     "quick-retry": lambda: log_settings(retry_seconds=0.02, longest_retry_seconds=0.1),
     "short-body": short_body,
+    "short-head": short_head,
     "short-ending": short_ending,
     "dying-writer": dying_writer,
     "raising": raising,

@@ -63,7 +63,7 @@ class Bodies:
 
     async def read(self, receive: Receive, headers: dict[bytes, bytes], request_id: str, started: float) -> bytes:
         """Return a body; raise `Problem` 415, 413 or 408, and `Gone` where the client left."""
-        if not headers.get(b"content-type", b"").lower().startswith(JSON):
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
             raise Problem(415, "expected a body with Content-Type: application/json")
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._limits.max_body_bytes:

@@ -75,13 +75,15 @@ def _supervise(settings: Settings) -> None:
 def _config(settings: Settings, app: Any) -> uvicorn.Config:
     import uvicorn
 
+    from mergeline.serve.connection import Connection
+
     return uvicorn.Config(
         app,
         factory=isinstance(app, Worker),
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http="httptools",
+        http=Connection,
         loop="uvloop",
         ws="none",
         lifespan="on",
