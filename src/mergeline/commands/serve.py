@@ -30,16 +30,18 @@ def serve_options(added: argparse.ArgumentParser) -> None:
     role.add_argument("--share", type=_share, help="the share of keys that the challenger answers, 0 to 1")
     role.add_argument("--shadow", action="store_true", help="let it score and log everything and answer nothing")
     added.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
-    added.add_argument("--port", type=int, help="the port (default: 8080; 0: any free one)")
+    added.add_argument("--port", type=_port, help="the port (default: 8080; 0: any free one)")
     added.add_argument("--workers", type=_count, help="processes that answer (default: 1)")
     added.add_argument("--log", metavar="URL", help="a folder, s3://bucket/prefix, or none (default: .mergeline/log)")
     added.add_argument("--log-rows", type=_count, help="rows of a file of the log (default: 5000)")
-    added.add_argument("--log-seconds", type=float, help="seconds that a file of the log gathers (default: 30)")
+    added.add_argument("--log-seconds", type=_seconds, help="seconds that a file of the log gathers (default: 30)")
     added.add_argument("--log-share", type=_share, help="the share of rows that are logged (default: 1)")
     added.add_argument("--max-rows", type=_count, help="rows of one request (default: 1000)")
     added.add_argument("--max-body", type=_count, metavar="BYTES", help="bytes of one body (default: 4194304)")
     added.add_argument("--concurrency", type=_count, help="requests answered at once by a worker (default: 256)")
-    added.add_argument("--wait-seconds", type=float, help="how long to answer, not ready, after SIGTERM (default: 5)")
+    added.add_argument(
+        "--wait-seconds", type=_seconds, help="how long to answer, not ready, after SIGTERM (default: 5)"
+    )
     added.add_argument("--api-key-file", type=Path, metavar="FILE", help="clients must send the key in this file")
     added.add_argument("--access-log", action="store_true", help="log every request, not only those that fail")
 
@@ -202,11 +204,26 @@ def _count(text: str) -> int:
     return value
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, found {text}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds from 0 on, found {text}")
+    return value
+
+
 # What may come from the environment; a pod's manifest sets these.
 VARIABLES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("model", "store", "receipt", "challenger", "host", "log", "environment"), str),
     **dict.fromkeys(("folder", "challenger_folder", "key", "release", "api_key_file"), Path),
-    **dict.fromkeys(("port", "workers", "log_rows", "max_rows", "max_body", "concurrency"), int),
-    **dict.fromkeys(("log_seconds", "wait_seconds"), float),
+    **dict.fromkeys(("workers", "log_rows", "max_rows", "max_body", "concurrency"), _count),
+    **dict.fromkeys(("log_seconds", "wait_seconds"), _seconds),
     **dict.fromkeys(("share", "log_share"), _share),
+    "port": _port,
 }

@@ -114,7 +114,12 @@ def _model_of_or_none(folder: Path) -> str | None:
 def _receipt(wanted: Wanted, store: Callable[[], Store], folder: Path) -> Receipt | None:
     if wanted.receipt_sha256 is None:
         return None
-    receipt = parse_receipt(_record(store, wanted.receipt_sha256, folder / RECEIPT).decode())
+    try:
+        receipt = parse_receipt(_record(store, wanted.receipt_sha256, folder / RECEIPT).decode())
+    except UnicodeDecodeError as err:
+        raise VerificationError(
+            f"the receipt {wanted.receipt_sha256}: expected text ({err.reason}); see the release"
+        ) from err
     if receipt.model.sha256 != wanted.model_sha256:
         raise VerificationError(
             f"the receipt {wanted.receipt_sha256} is that of model {receipt.model.sha256}, the release names"

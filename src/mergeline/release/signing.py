@@ -44,7 +44,8 @@ def require_signature(store: Store, model: Model, key: EllipticCurvePublicKey) -
             " `mergeline sign` makes it with the private key"
         )
     try:
-        key.verify(base64.b64decode(found, validate=True), format_list(model.files).encode(), ec.ECDSA(hashes.SHA256()))
+        signature = base64.b64decode(b"".join(found.split()), validate=True)  # other tools break it into lines
+        key.verify(signature, format_list(model.files).encode(), ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, binascii.Error) as err:
         raise VerificationError(
             f"{store.url}: the signature of model {model.sha256} by the key {signer[:12]} is not one of these bytes;"

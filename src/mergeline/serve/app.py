@@ -54,12 +54,23 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A name in metrics, and either work that takes a body, needs the key and is bounded, or a read that is free."""
+class Look:
+    """A route that is free: its name in metrics, and who answers."""
 
     name: str
-    work: Work | None = None
-    read: Read | None = None
+    answer: Read
+
+
+@dataclass(slots=True)
+class Job:
+    """A route that takes a body, needs the key and is bounded: its name, who answers, how many it answers now.
+
+    Each has places of its own: labels that wait for their store take none of predictions.
+    """
+
+    name: str
+    answer: Work
+    running: int = 0
 
 
 class App:
@@ -71,15 +82,16 @@ class App:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._bodies = Bodies(parts.limits)
-        self._running = 0
+        self._predict = Job("predict", parts.predictor.predict)
+        self._label = Job("labels", self._labels)
         self._described = msgspec.json.encode(parts.described)
         self._docs = pages.docs(parts.described)
         self._home = pages.Home(parts.described)
         # nothing on a page comes from elsewhere, and no page is framed
         self._page_headers = {**PAGE_HEADERS, "Content-Security-Policy": pages.content_security_policy()}
-        self._routes: Mapping[str, Mapping[str, Route]] = {
-            "/predict": {"POST": Route("predict", work=parts.predictor.predict)},
-            "/labels": {"POST": Route("labels", work=self._labels)},
+        self._routes: Mapping[str, Mapping[str, Look | Job]] = {
+            "/predict": {"POST": self._predict},
+            "/labels": {"POST": self._label},
             "/healthz": _reads("healthz", self._healthz),
             "/readyz": _reads("readyz", self._readyz),
             "/metrics": _reads("metrics", self._metrics),
@@ -92,7 +104,7 @@ class App:
     def tick(self) -> None:
         """End what takes too long, and bring what others see up to date; called every second."""
         self._bodies.sweep(time.perf_counter())
-        self._parts.watch.tick(self._running)
+        self._parts.watch.tick(self._predict.running + self._label.running)
 
     @property
     def watch(self) -> Watch:
@@ -110,10 +122,10 @@ class App:
         try:
             route = self._route(scope["method"], scope["path"])
             name = route.name
-            if route.work is not None:
-                answer = await self._work(route.work, dict(scope["headers"]), receive, request_id, started)
-            elif route.read is not None:
-                answer = await route.read()
+            if isinstance(route, Job):
+                answer = await self._work(route, dict(scope["headers"]), receive, request_id, started)
+            else:
+                answer = await route.answer()
         except Gone:
             return
         except Problem as err:
@@ -131,7 +143,7 @@ class App:
         if self._parts.access_log or answer.status >= 400:
             _log_request(scope, answer, request_id, seconds)
 
-    def _route(self, method: str, path: str) -> Route:
+    def _route(self, method: str, path: str) -> Look | Job:
         methods = self._routes.get(path)
         if methods is None:
             raise Problem(404, f"{path[:80]!r}: no such path; /docs has them all")
@@ -142,18 +154,18 @@ class App:
         return route
 
     async def _work(
-        self, work: Work, headers: dict[bytes, bytes], receive: Receive, request_id: str, started: float
+        self, job: Job, headers: dict[bytes, bytes], receive: Receive, request_id: str, started: float
     ) -> Answer:
         parts = self._parts
         parts.key.check(headers)
-        if self._running >= parts.limits.concurrency:
-            said = f"{self._running} requests are being answered, which is the most; come again"
+        if job.running >= parts.limits.concurrency:
+            said = f"{job.running} requests are being answered, which is the most; come again"
             raise Problem(503, said, headers={"Retry-After": RETRY_AFTER_S})
-        self._running += 1
+        job.running += 1
         try:
-            return await work(await self._bodies.read(receive, headers, request_id, started), request_id)
+            return await job.answer(await self._bodies.read(receive, headers, request_id, started), request_id)
         finally:
-            self._running -= 1
+            job.running -= 1
 
     async def _respond(self, answer: Answer, request_id: str, send: Send) -> None:
         headers = [
@@ -201,9 +213,9 @@ class App:
         return Answer(self._home.html(self._parts.watch.status()), HTML, headers=self._page_headers)
 
 
-def _reads(name: str, read: Read) -> dict[str, Route]:
-    route = Route(name, read=read)
-    return {"GET": route, "HEAD": route}
+def _reads(name: str, read: Read) -> dict[str, Look | Job]:
+    look = Look(name, read)
+    return {"GET": look, "HEAD": look}
 
 
 def _refusal(problem: Problem, request_id: str) -> Answer:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,12 +133,33 @@ class LabelIntake:
             while self._next is not None:
                 labels, outcome = self._gathered, self._next
                 self._gathered, self._next = [], None
-                writing = asyncio.get_running_loop().run_in_executor(None, put_labels, self._store, labels)
-                await asyncio.wait([writing])
+                failure = await _put_apart(self._store, labels)
                 self._held -= len(labels)
-                outcome.set_result(writing.exception())
+                outcome.set_result(failure)
         finally:
             self._flusher = None
+
+
+async def _put_apart(store: LogStore, labels: Sequence[Label]) -> BaseException | None:
+    """Put labels in a thread of their own; return what went wrong. A store that hangs must not keep a process alive."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+    def settle(failure: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result(failure)
+
+    def put() -> None:
+        failure: BaseException | None = None
+        try:
+            put_labels(store, labels)
+        except BaseException as err:  # noqa: BLE001 - those who wait are told, whatever it was
+            failure = err
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, failure)
+
+    threading.Thread(target=put, name="labels", daemon=True).start()
+    return await ended
 
 
 def _class_text(raw: object) -> str:

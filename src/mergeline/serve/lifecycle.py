@@ -77,7 +77,8 @@ class Lifecycle:
 
     async def _flush(self) -> None:
         if self._intake is not None:
-            await self._intake.close()
+            with contextlib.suppress(TimeoutError):  # a store that hangs; whoever sent the labels got no answer
+                await asyncio.wait_for(self._intake.close(), self._ending.flush_s)
         if self._log is None:
             return
         whole = await asyncio.to_thread(self._log.close, self._ending.flush_s)

@@ -12,7 +12,7 @@ import numpy as np
 from mergeline.errors import VerificationError
 from mergeline.models.scorer import Scorer
 from mergeline.monitor.profile import Profile
-from mergeline.release.fetch import Fetched
+from mergeline.release.fetch import EVALUATION, Fetched
 from mergeline.release.receipt import Receipt
 from mergeline.schema import MODEL_FILE, SIGNATURE_FILE, Signature, Task
 from mergeline.serve.problems import Problem
@@ -59,8 +59,10 @@ def load(fetched: Fetched) -> Served:
         signature=signature,
         scorer=scorer,
         profile=_parsed(PROFILE_FILE, content, Profile.from_json) if PROFILE_FILE in content else None,
-        training=_parsed(TRAINING_FILE, content, json.loads) if TRAINING_FILE in content else {},
-        evaluation=json.loads(fetched.evaluation) if fetched.evaluation else None,
+        training=_parsed(TRAINING_FILE, content, _mapping) if TRAINING_FILE in content else {},
+        evaluation=None
+        if fetched.evaluation is None
+        else _parsed(EVALUATION, {EVALUATION: fetched.evaluation}, _mapping),
         receipt=fetched.receipt,
     )
 
@@ -70,13 +72,20 @@ def check_samples(scorer: Scorer) -> None:
     signature = scorer.signature
     if not signature.samples:
         raise VerificationError(f"{SIGNATURE_FILE}: holds no known sample; train the model anew")
-    body = msgspec.json.encode({"rows": [{"features": sample.row} for sample in signature.samples]})
     try:
+        body = msgspec.json.encode({"rows": [{"features": sample.row} for sample in signature.samples]})
         rows = together([RequestModel(signature, len(signature.samples)).decode(body)])
+        expected = np.array([sample.scores for sample in signature.samples], dtype=np.float64)
+        scores = scorer.score_matrix(rows.matrix)
     except Problem as err:
         raise VerificationError(f"{SIGNATURE_FILE}: a known sample is no request: {err}") from err
-    expected = np.array([sample.scores for sample in signature.samples])
-    apart = np.abs(scorer.score_matrix(rows.matrix) - expected)
+    except (ValueError, TypeError, RecursionError) as err:
+        raise VerificationError(f"{SIGNATURE_FILE}: no request can be made of it ({_line(err)}); train anew") from err
+    if expected.shape != scores.shape:
+        raise VerificationError(
+            f"{SIGNATURE_FILE}: the known samples have scores of shape {expected.shape}, the model gives {scores.shape}"
+        )
+    apart = np.abs(scores - expected)
     largest = float(np.abs(expected).max()) if signature.task is Task.REGRESSION else 1.0
     if not apart.max() <= SAMPLE_TOLERANCE * max(largest, 1.0):
         raise VerificationError(
@@ -88,5 +97,16 @@ def check_samples(scorer: Scorer) -> None:
 def _parsed(name: str, content: dict[str, bytes], parse: Any) -> Any:
     try:
         return parse(content[name].decode())
-    except (ValueError, KeyError, TypeError) as err:
-        raise VerificationError(f"{name}: cannot be read ({' '.join(str(err).split())[:200]}); train anew") from err
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise VerificationError(f"{name}: cannot be read ({_line(err)}); train anew") from err
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"expected a mapping, found {type(found).__name__}")
+    return found
+
+
+def _line(err: Exception) -> str:
+    return " ".join(str(err).split())[:200]

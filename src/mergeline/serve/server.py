@@ -118,8 +118,8 @@ def _bound(config: uvicorn.Config) -> Any:
 
 @contextmanager
 def _terminated_well() -> Iterator[None]:
-    """Let SIGTERM end the process with 0: the server raises the signal once more when it is done."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    """Let SIGTERM end the process with 0: while it loads, and when the server, done, raises the signal once more."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     try:
         yield
     finally:

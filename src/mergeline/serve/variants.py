@@ -102,6 +102,11 @@ class Traffic:
                 f"the challenger predicts {other.signature.target} ({other.signature.task}), the champion"
                 f" {champion.signature.target} ({champion.signature.task}); they answer different questions"
             )
+        if other.signature.classes != champion.signature.classes:
+            raise ConfigurationError(
+                f"the challenger answers the classes {', '.join(other.signature.classes)}, the champion"
+                f" {', '.join(champion.signature.classes)}; their scores would not mean the same"
+            )
         if share is None:
             return cls(first, shadow=Variant(Role.SHADOW, other, asked))
         return cls(first, Variant(Role.CHALLENGER, other, asked), Split(other.sha256, share))
