@@ -314,6 +314,18 @@ def test_a_worker_that_is_killed_is_replaced_while_the_other_one_answers(
         assert server.stop() == 0
 
 
+def test_workers_whose_supervisor_was_killed_end_by_themselves(released: Released, log: tuple[str, ...]) -> None:
+    """A supervisor that ran out of memory ends nobody; its port would be held for ever."""
+    import psutil
+
+    with serving(released.root, *released.options, *log, "--workers", "2", "--wait-seconds", "0") as server:
+        workers = [psutil.Process(pid) for pid in _pids(server)]
+        assert len(workers) == 2
+        server.process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
+        assert alive == []
+
+
 def test_workers_that_wait_after_sigterm_answer_on(released: Released, row: dict[str, Any]) -> None:
     options = ("--log", "none", "--workers", "2", "--wait-seconds", "1.5")
     with serving(released.root, *released.options, *options) as server:

@@ -53,7 +53,7 @@ def assemble(settings: Settings, traffic: Traffic) -> App:
     prediction_log = None if store is None else _log(settings, traffic, store)
     intake = None if store is None else LabelIntake(store)
     drift = DriftWindow(champion.profile, champion.signature.features) if champion.profile else None
-    lifecycle = Lifecycle(settings.ending, prediction_log, intake)
+    lifecycle = Lifecycle(settings.ending, prediction_log, intake, supervised=settings.state is not None)
     watch = Watch(
         settings.environment,
         traffic,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,15 @@ class Lifecycle:
     is under way; then the log is flushed. SIGINT (a person at a terminal) skips the wait.
     """
 
-    def __init__(self, ending: Ending, prediction_log: PredictionLog | None, intake: LabelIntake | None) -> None:
+    def __init__(
+        self, ending: Ending, prediction_log: PredictionLog | None, intake: LabelIntake | None, *, supervised: bool
+    ) -> None:
         self.is_ready = False
         self.is_leaving = False
         self._ending = ending
         self._log = prediction_log
         self._intake = intake
+        self._parent = os.getppid() if supervised else None
 
     async def run(self, app: App, receive: Receive, send: Send) -> None:
         """Speak ASGI's lifespan protocol: start, tick while serving, end."""
@@ -54,6 +58,12 @@ class Lifecycle:
             await ticking
         await self._flush()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def look_after_parent(self) -> None:
+        """End this worker where its supervisor was killed, which could not end it."""
+        if self._parent is not None and os.getppid() != self._parent and not self.is_leaving:
+            log.error("the supervisor is gone", extra={"pid": self._parent})
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def leave(self, stop: Callable[[], Any]) -> None:
         """Become not ready, and call `stop` when the wait is over."""
