@@ -105,7 +105,7 @@ class Predictor:
         started = time.perf_counter()
         parsed = self._request.decode(body)
         rows = len(parsed.coded)
-        ids = [request_id] if rows == 1 else [request_id, *(self._ids.next() for _ in range(rows - 1))]
+        ids = [request_id] if rows == 1 else [request_id, *self._ids.many(rows - 1)]
         loop = asyncio.get_running_loop()
         job = Job(parsed, ids, started, loop.create_future())
         if not self._waiting:
