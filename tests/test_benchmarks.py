@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +12,10 @@ import pytest
 from benchmarks.findings import Goal, Section
 from benchmarks.machine import Machine
 from benchmarks.measurement import FailedCommandError, Summary, Usage, alternate, difference, ratio, run
+from benchmarks.serving.load import Loaded, parsed
+from benchmarks.serving.noise import interval_of_median
+from benchmarks.serving.running import PORT, Contender, started
+from benchmarks.serving.soak import Sample, fifths
 
 
 def test_the_median_ratio_is_of_paired_runs_and_not_of_medians() -> None:
@@ -53,12 +59,37 @@ def test_a_goal_is_met_by_the_median(median: float, limit: float, met: bool, sha
     assert ("missed" in goal.cells()[0]) is not met
 
 
+@pytest.mark.parametrize(
+    ("median", "met"),
+    [
+        pytest.param(150.0, True, id="at the limit"),
+        pytest.param(149.9, False, id="below it"),
+        pytest.param(200.0, True, id="above it"),
+    ],
+)
+def test_a_goal_may_be_the_least_that_is_wanted(median: float, met: bool) -> None:
+    goal = Goal("goal", 150.0, "x", Summary.of([median]), is_least=True)
+    assert goal.met is met
+    assert goal.cells()[3] == "at least 150.0 x"
+    assert Goal("goal", 150.0, "x", Summary.of([median])).cells()[3] == "at most 150.0 x"
+
+
+def test_results_from_before_goals_had_a_direction_can_be_read() -> None:
+    summary = Summary(1.0, 0.5, 2.0)
+    machine = Machine("2013-01-01", "a processor", 2, 8.0, "Linux", "3.11.0", {})
+    goal = Goal("goal", 1.0, "s", summary)
+    section = Section("name", "Title", machine, (0.5, 1.0), (summary, summary), (), (), (goal,), {})
+    raw = section.as_dict()
+    del raw["figures"], raw["goals"][0]["is_least"]
+    assert Section.from_dict(raw) == section
+
+
 def test_what_is_written_reads_back() -> None:
     summary = Summary(1.0, 0.5, 2.0)
     machine = Machine("2013-01-01", "a processor", 2, 8.0, "Linux", "3.11.0", {"dvc": "3.67.0"})
-    goal = Goal("goal", 1.0, "s", summary)
-    usages = {"one": [Usage(1.0, 2.0, 3.0)]}
-    section = Section("name", "Title", machine, (0.5, 1.0), (summary, summary), ("note",), (), (goal,), usages)
+    goals = (Goal("goal", 1.0, "s", summary), Goal("other", 1.0, "s", summary, is_least=True))
+    usages, figures = {"one": [Usage(1.0, 2.0, 3.0)]}, {"two": [{"per_s": 4.0}]}
+    section = Section("name", "Title", machine, (0.5, 1.0), (summary, summary), ("note",), (), goals, usages, figures)
     assert Section.from_dict(json.loads(json.dumps(section.as_dict()))) == section
 
 
@@ -73,3 +104,65 @@ def test_a_command_is_charged_for_its_own_processor_time_and_memory(tmp_path: Pa
 def test_a_command_that_fails_is_no_measurement(tmp_path: Path) -> None:
     with pytest.raises(FailedCommandError, match="exit code 3\nno more"):
         run([sys.executable, "-c", "import sys; sys.exit(print('no more') or 3)"], tmp_path, {})
+
+
+# ---- The server ------------------------------------------------------------------------------------------------------
+
+
+def test_the_median_lies_between_two_runs_95_times_in_100() -> None:
+    values = [float(value) for value in range(1, 16)]
+    assert interval_of_median(values) == (4.0, 12.0)  # of 15, P(fewer than 4 heads or tails) = 0.0352, than 5 = 0.1185
+    assert interval_of_median(values[::-1]) == (4.0, 12.0)
+
+
+def test_five_runs_do_not_say_where_the_median_lies() -> None:
+    assert interval_of_median([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+    assert interval_of_median([]) is None
+
+
+def test_a_load_is_what_the_last_line_says() -> None:
+    text = 'Running 2s test\n{"requests": 10, "seconds": 2.0, "failed": 3, "p50_ms": 1.0, "p99_ms": 2.0}\n'
+    assert parsed(text, cpu_s=0.001) == Loaded(per_s=5.0, p50_ms=1.0, p99_ms=2.0, cpu_us=100.0, requests=10, failed=3)
+
+
+def test_a_server_that_ends_before_it_is_ready_is_no_measurement(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "import sys; sys.exit(print('no model') or 6)")
+    contender = Contender("ours", command, {}, "/readyz", "/predict", "rows", None)
+    with pytest.raises(FailedCommandError, match="never ready\nno model"), started(contender, tmp_path, tmp_path):
+        pass
+
+
+SERVER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+        self.wfile.write(b"{}")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def test_a_server_is_ready_when_it_says_so_and_ended_in_the_end(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", SERVER, PORT)
+    contender = Contender("ours", command, {}, "/readyz", "/predict", "rows", None)
+    with started(contender, tmp_path, tmp_path) as running:
+        assert running.ready_s > 0
+        assert running.get("/readyz") == {}
+        with pytest.raises(http.client.HTTPException, match="404"):
+            running.get("/predict")
+    assert running.process.returncode == -signal.SIGTERM
+
+
+def sample(answered: int, memory_mb: float) -> Sample:
+    return Sample(at_s=answered / 10, answered=answered, written=0, dropped=0, queued=0, memory_mb=memory_mb)
+
+
+def test_a_soak_compares_memory_by_the_fifth_of_the_requests() -> None:
+    parts = fifths([sample(answered, float(answered)) for answered in range(10, 110, 10)])
+    assert [[each.answered for each in part] for part in parts] == [[10, 20], [30, 40], [50, 60], [70, 80], [90, 100]]
+
+
+def test_a_soak_that_was_hardly_looked_at_is_no_measurement() -> None:
+    with pytest.raises(FailedCommandError, match="2 looks"):
+        fifths([sample(10, 1.0), sample(100, 1.0)])

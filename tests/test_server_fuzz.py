@@ -82,7 +82,7 @@ def test_s13_no_request_made_from_the_description_gets_a_5xx(
     else:
         assert answers[200] == 0
     assert server.ask("/readyz").status == 200
-    assert not server.told("a request failed")
+    assert server.told("a request failed") == []
 
 
 # ---- Mangled bytes ---------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_s13_ten_thousand_mangled_bodies_get_no_5xx_and_leave_no_memory_behind(
 ) -> None:
     assert grown_bytes(server, released) < GROWTH_BYTES
     assert server.ask("/readyz").status == 200
-    assert not server.told("a request failed")
+    assert server.told("a request failed") == []
     server.wait_until("all are answered", lambda: server.metric("mergeline_requests_running") == 0)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from mergeline.errors import DataError
 from mergeline.serve.labels import Label, LabelIntake, checked_label
 from mergeline.serve.problems import Problem
-from mergeline.serve.rows import EPOCH, LONGEST_TEXT, MICROSECOND, invalid
+from mergeline.serve.rows import LONGEST_TEXT, invalid, microseconds
 
 if TYPE_CHECKING:
     from mergeline.schema import Signature
@@ -68,13 +68,13 @@ class Labelling:
         return len(rows)
 
     def _label(self, number: int, row: LabelRow, now: int) -> Label:
+        where = f"labels[{number}]"
         try:
             text = checked_label(row.label, self._signature)
         except DataError as err:
-            where = f"labels[{number}].label"
-            raise Problem(422, f"labels[{number}].{err}", where) from err
-        return Label(row.request_id, text, now if row.label_ts is None else _microseconds(row.label_ts), row.source)
-
-
-def _microseconds(moment: dt.datetime) -> int:
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)) - EPOCH) // MICROSECOND
+            raise Problem(422, f"{where}.{err}", f"{where}.label") from err
+        try:
+            moment = now if row.label_ts is None else microseconds(row.label_ts)
+        except ValueError as err:
+            raise Problem(422, f"{where}.label_ts: {err}", f"{where}.label_ts") from err
+        return Label(row.request_id, text, moment, row.source)

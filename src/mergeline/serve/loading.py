@@ -16,7 +16,7 @@ from mergeline.release.fetch import EVALUATION, Fetched
 from mergeline.release.receipt import Receipt
 from mergeline.schema import MODEL_FILE, SIGNATURE_FILE, Signature, Task
 from mergeline.serve.problems import Problem
-from mergeline.serve.rows import RequestModel, together
+from mergeline.serve.rows import RequestModel
 
 TRAINING_FILE = "training.json"
 PROFILE_FILE = "profile.json"
@@ -74,7 +74,8 @@ def check_samples(scorer: Scorer) -> None:
         raise VerificationError(f"{SIGNATURE_FILE}: holds no known sample; train the model anew")
     try:
         body = msgspec.json.encode({"rows": [{"features": sample.row} for sample in signature.samples]})
-        rows = together([RequestModel(signature, len(signature.samples)).decode(body)])
+        request = RequestModel(signature, len(signature.samples))
+        rows = request.together([request.decode(body)])
         expected = np.array([sample.scores for sample in signature.samples], dtype=np.float64)
         scores = scorer.score_matrix(rows.matrix)
     except Problem as err:

@@ -16,7 +16,7 @@ from mergeline.schema import Signature, Task
 from mergeline.serve.ids import Ids
 from mergeline.serve.logschema import Entry
 from mergeline.serve.problems import Answer, Problem
-from mergeline.serve.rows import Parsed, RequestModel, Rows, together
+from mergeline.serve.rows import Parsed, RequestModel, Rows
 from mergeline.serve.variants import Traffic, Variant
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Predictor:
         """
         started = time.perf_counter()
         parsed = self._request.decode(body)
-        rows = len(parsed.coded)
+        rows = len(parsed.values)
         ids = [request_id] if rows == 1 else [request_id, *self._ids.many(rows - 1)]
         loop = asyncio.get_running_loop()
         job = Job(parsed, ids, started, loop.create_future())
@@ -130,7 +130,7 @@ class Predictor:
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         ts_us = time.time_ns() // 1_000
-        rows = together([job.parsed for job in jobs])
+        rows = self._request.together([job.parsed for job in jobs])
         ids = jobs[0].ids if len(jobs) == 1 else [each for job in jobs for each in job.ids]
         scored = self._scored(rows, ids)
         predictions = _predictions(scored[0], ids) if scored[0].positions is None else _in_order(scored, ids)

@@ -9,6 +9,7 @@ import msgspec
 
 MEDIA_TYPE = b"application/problem+json"
 LONGEST_DETAIL = 400
+LONGEST_FIELD = 300
 
 
 class Problem(Exception):
@@ -24,7 +25,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail if len(detail) <= LONGEST_DETAIL else f"{detail[: LONGEST_DETAIL - 3]}..."
-        self.field = where
+        self.field = where if where is None or len(where) <= LONGEST_FIELD else f"{where[: LONGEST_FIELD - 3]}..."
         self.headers = dict(headers or {})
 
     def body(self, request_id: str) -> bytes:

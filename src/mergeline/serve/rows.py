@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -31,14 +32,12 @@ _NAMED = re.compile(r"^Object (?:missing required|contains unknown) field `(?P<n
 
 
 class Parsed(msgspec.Struct, frozen=True, gc=False):  # made for every request: a dataclass costs four times as much
-    """A request that was decoded, before numpy: a list of numbers a row, None where missing.
+    """A request that was decoded, before numpy: the values of each row, categories as texts, None where missing.
 
-    `texts` holds the text of each category that training did not keep, by row and column; `event_times`
-    (microseconds since 1970 UTC) and `entity_ids` are None where no row carries one.
+    `event_times` (microseconds since 1970 UTC) and `entity_ids` are None where no row carries one.
     """
 
-    coded: list[list[Any]]
-    texts: Mapping[tuple[int, int], str] | None = None
+    values: list[Sequence[Any]]
     event_times: Sequence[int | None] | None = None
     entity_ids: Sequence[str | None] | None = None
 
@@ -46,8 +45,8 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):  # made for every request: 
 class Rows(msgspec.Struct, frozen=True, gc=False):
     """Rows that are scored together, of one request or of several.
 
-    `values` is float64 (rows, features), coded as the model reads them but not yet cast to float32; the rest is as in
-    `Parsed`.
+    `values` is float64 (rows, features), coded as the model reads them but not yet cast to float32; `texts` holds the
+    text of each category that training did not keep, by row and column; the rest is as in `Parsed`.
     """
 
     values: NDArray[np.float64]
@@ -73,26 +72,6 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
             None if self.event_times is None else [self.event_times[each] for each in positions],
             None if self.entity_ids is None else [self.entity_ids[each] for each in positions],
         )
-
-
-def together(requests: Sequence[Parsed]) -> Rows:
-    """Return the rows of several requests, one after the other; at least one."""
-    if len(requests) == 1:
-        only = requests[0]
-        return Rows(_matrix(only.coded), only.texts, only.event_times, only.entity_ids)
-    coded = [row for each in requests for row in each.coded]
-    texts: dict[tuple[int, int], str] = {}
-    start = 0
-    for each in requests:
-        if each.texts:
-            texts |= {(row + start, column): text for (row, column), text in each.texts.items()}
-        start += len(each.coded)
-    return Rows(
-        _matrix(coded),
-        texts or None,
-        _joined([(each.event_times, len(each.coded)) for each in requests]),
-        _joined([(each.entity_ids, len(each.coded)) for each in requests]),
-    )
 
 
 class RequestModel:
@@ -130,27 +109,59 @@ class RequestModel:
             raise Problem(400, f"expected JSON, found something else: {_plain(str(err))}") from err
         if len(rows) > self.max_rows:
             raise Problem(413, f"expected at most {self.max_rows} rows, found {len(rows)}; send them in parts", "rows")
-        texts: dict[tuple[int, int], str] = {}
-        coded = [self._coded(number, msgspec.structs.astuple(row.features), texts) for number, row in enumerate(rows)]
-        return Parsed(coded, texts or None, _event_times(rows), _entity_ids(rows))
+        values: list[Sequence[Any]] = [msgspec.structs.astuple(row.features) for row in rows]
+        if self._columns:
+            values = [self._converted(number, row) for number, row in enumerate(values)]
+        return Parsed(values, _event_times(rows), _entity_ids(rows))
 
-    def _coded(self, number: int, values: Sequence[Any], texts: dict[tuple[int, int], str]) -> list[Any]:
-        """One row as numbers; what JSON calls null stays None, of which numpy makes NaN."""
-        coded = list(values)
+    def together(self, requests: Sequence[Parsed]) -> Rows:
+        """Return the rows of several requests, one after the other; at least one."""
+        if len(requests) == 1:
+            only = requests[0]
+            return Rows(*self._matrix(only.values), only.event_times, only.entity_ids)
+        return Rows(
+            *self._matrix([row for each in requests for row in each.values]),
+            _joined([(each.event_times, len(each.values)) for each in requests]),
+            _joined([(each.entity_ids, len(each.values)) for each in requests]),
+        )
+
+    def _matrix(self, rows: Sequence[Sequence[Any]]) -> tuple[NDArray[np.float64], dict[tuple[int, int], str] | None]:
+        """The values as numbers, and the texts of the categories that training did not keep; column by column.
+
+        What JSON calls null is None, of which numpy makes NaN.
+        """
+        columns: list[Any] = list(zip(*rows, strict=True))
+        texts: dict[tuple[int, int], str] = {}
+        for position, codes in self._lookups:
+            found = columns[position]
+            coded = list(map(codes.__getitem__, found))
+            if codes.is_missed:
+                codes.is_missed = False
+                texts |= {(row, position): found[row] for row, code in enumerate(coded) if code == OTHER_CODE}
+            columns[position] = coded
+        flat = np.fromiter(chain.from_iterable(columns), np.float64, len(rows) * len(columns))
+        return np.ascontiguousarray(flat.reshape(len(columns), -1).T), texts or None
+
+    def _converted(self, number: int, values: Sequence[Any]) -> list[Any]:
+        """One row with its time stamps as days and its categories as texts."""
+        converted = list(values)
         for position, convert in self._columns:
             try:
-                coded[position] = convert(coded[position])
+                converted[position] = convert(converted[position])
             except ValueError as err:
                 where = f"rows[{number}].features.{self.features[position].name}"
                 raise Problem(422, f"{where}: {err}", where) from err
-        for position, codes in self._lookups:
-            value = coded[position]
-            code = codes.get(value)
-            if code is None:
-                code = OTHER_CODE
-                texts[number, position] = value
-            coded[position] = code
-        return coded
+        return converted
+
+
+class Codes(dict[str | None, int]):
+    """The codes of a feature's categories; of a text that is none of them it is that of others, which is noted."""
+
+    is_missed = False
+
+    def __missing__(self, text: str | None) -> int:
+        self.is_missed = True
+        return OTHER_CODE
 
 
 def request_type(signature: Signature, max_rows: int) -> type[msgspec.Struct]:
@@ -232,6 +243,11 @@ def _category_type(categories: Sequence[str]) -> Any:
     return kinds | None
 
 
+def _is_text(categories: Sequence[str]) -> bool:
+    """Whether a value can only come as text; the type itself would not say so, it carries examples."""
+    return not any(map(_is_number, categories)) and {"true", "false"}.isdisjoint(categories)
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -240,18 +256,18 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _codes(feature: Feature) -> dict[str | None, int]:
+def _codes(feature: Feature) -> Codes:
     known: dict[str | None, int] = {
         name: position + FIRST_CATEGORY_CODE for position, name in enumerate(feature.categories)
     }
-    return {**known, None: MISSING_CODE}
+    return Codes({**known, None: MISSING_CODE})
 
 
 def _converter(feature: Feature) -> Callable[[Any], Any] | None:
     """What a decoded value goes through before it is a number or the text of a category; None for nothing."""
     if feature.kind is Kind.DATETIME:
         return _days
-    if feature.kind is Kind.CATEGORY and _category_type(feature.categories) != _category_type(()):
+    if feature.kind is Kind.CATEGORY and not _is_text(feature.categories):
         return category_text
     return None
 
@@ -281,12 +297,17 @@ def _days(text: str | None) -> float | None:
     return (_utc(found) - EPOCH).total_seconds() / SECONDS_A_DAY
 
 
+def microseconds(moment: dt.datetime) -> int:
+    """Return the microseconds since 1970 UTC; raise `ValueError` for a time that in UTC has no year from 1 to 9999."""
+    return (_utc(moment) - EPOCH) // MICROSECOND
+
+
 def _utc(moment: dt.datetime) -> dt.datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-
-
-def _matrix(coded: list[list[Any]]) -> NDArray[np.float64]:
-    return np.array(coded, dtype=np.float64)  # (rows, features); of None numpy makes NaN
+    """A time in UTC, which is meant where no offset is given."""
+    try:
+        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    except OverflowError:
+        raise ValueError(f"expected a time within the years 1 to 9999 in UTC, found {moment.isoformat()}") from None
 
 
 # ---- Beside the features -------------------------------------------------------------------------------------------
@@ -296,7 +317,20 @@ def _event_times(rows: Sequence[Any]) -> list[int | None] | None:
     times = [row.event_time for row in rows]
     if not any(times):
         return None
-    return [None if each is None else (_utc(each) - EPOCH) // MICROSECOND for each in times]
+    try:
+        return [None if each is None else microseconds(each) for each in times]
+    except ValueError as err:
+        number = next(number for number, each in enumerate(times) if each is not None and not _is_in_utc(each))
+        where = f"rows[{number}].event_time"
+        raise Problem(422, f"{where}: {err}", where) from err
+
+
+def _is_in_utc(moment: dt.datetime) -> bool:
+    try:
+        _utc(moment)
+    except ValueError:
+        return False
+    return True
 
 
 def _entity_ids(rows: Sequence[Any]) -> list[str | None] | None:
