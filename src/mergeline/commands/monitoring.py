@@ -125,7 +125,10 @@ def _keys(store: LogStore, kind: str, wishes: Wishes) -> Iterator[str]:
         found = re.match(rf"{kind}/date=(\d{{4}}-\d{{2}}-\d{{2}})/.*\.parquet$", key)
         if found is None:
             continue
-        day = dt.date.fromisoformat(found[1])
+        try:
+            day = dt.date.fromisoformat(found[1])
+        except ValueError:  # no day, and so no file of a server's
+            continue
         late = wishes.until is not None and kind == "predictions" and day > wishes.until
         if not late and (wishes.since is None or day >= wishes.since):
             yield key
@@ -315,4 +318,7 @@ def _moment(value: Any, now: dt.datetime) -> dt.datetime:
         found = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise DataError(f"label_ts: expected a time as ISO 8601, found {value!r}") from None
-    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    try:
+        return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    except OverflowError:
+        raise DataError(f"label_ts: expected a time within the years 1 to 9999 in UTC, found {value!r}") from None

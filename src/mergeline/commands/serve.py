@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,9 @@ def serve_options(added: argparse.ArgumentParser) -> None:
     added.add_argument("--challenger-folder", type=Path, metavar="FOLDER", help="where the challenger's bytes are kept")
     role = added.add_mutually_exclusive_group()
     role.add_argument("--share", type=_share, help="the share of keys that the challenger answers, 0 to 1")
-    role.add_argument("--shadow", action="store_true", help="let it score and log everything and answer nothing")
+    role.add_argument(
+        "--shadow", action="store_true", default=None, help="let it score and log everything and answer nothing"
+    )
     added.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
     added.add_argument("--port", type=_port, help="the port (default: 8080; 0: any free one)")
     added.add_argument("--workers", type=_count, help="processes that answer (default: 1)")
@@ -43,7 +46,9 @@ def serve_options(added: argparse.ArgumentParser) -> None:
         "--wait-seconds", type=_seconds, help="how long to answer, not ready, after SIGTERM (default: 5)"
     )
     added.add_argument("--api-key-file", type=Path, metavar="FILE", help="clients must send the key in this file")
-    added.add_argument("--access-log", action="store_true", help="log every request, not only those that fail")
+    added.add_argument(
+        "--access-log", action="store_true", default=None, help="log every request, not only those that fail"
+    )
 
 
 def fetch_options(added: argparse.ArgumentParser) -> None:
@@ -90,7 +95,7 @@ def settings_of(root: Path, parsed: argparse.Namespace, environment: Mapping[str
         ),
         ending=Ending(**_given(wait_s=parsed.wait_seconds)),
         api_key_file=parsed.api_key_file,
-        access_log=parsed.access_log,
+        access_log=bool(parsed.access_log),
         **_given(host=parsed.host, port=parsed.port, workers=parsed.workers),
     )
 
@@ -147,27 +152,26 @@ def _wanted(root: Path, parsed: argparse.Namespace) -> tuple[str, Wanted]:
             raise ConfigurationError("--model needs the --store that holds it")
         return "model", Wanted(parsed.model, parsed.store, parsed.receipt, parsed.key)
     if parsed.release:
-        return parsed.release.stem, wanted_of(parsed.release, parsed.key)
+        return parsed.release.stem, _released(parsed.release, parsed.key)
     name = parsed.environment or "production"
-    return name, _released(root, name, parsed.key)
+    return name, _released(root / OVERLAYS / name / "release.yaml", parsed.key)
 
 
-def _released(root: Path, name: str, key: Path | None) -> Wanted:
-    """What an environment serves; where its overlay holds a public key, the model has to be signed by its owner."""
-    overlay = root / OVERLAYS / name
-    own = overlay / SIGNING_KEY
-    return wanted_of(overlay / "release.yaml", key or (own if own.exists() else None))
+def _released(path: Path, key: Path | None) -> Wanted:
+    """What a release file names; where a public key lies beside it, the model has to be signed by its owner."""
+    own = path.parent / SIGNING_KEY
+    return wanted_of(path, key or (own if os.path.lexists(own) else None))  # a link to nowhere is no way around it
 
 
 def _challenger(root: Path, parsed: argparse.Namespace, champion: Wanted) -> Wanted | None:
+    """The challenger, signed as the champion has to be: it answers the same clients."""
     name = parsed.challenger
     if not name:
         return None
-    if name in ENVIRONMENTS:
-        return _released(root, name, parsed.key)
     if len(name) == 64 and not Path(name).exists():
-        return Wanted(name, champion.store, None, parsed.key)
-    return wanted_of(Path(name), parsed.key)
+        return Wanted(name, champion.store, None, champion.key)
+    path = root / OVERLAYS / name / "release.yaml" if name in ENVIRONMENTS else Path(name)
+    return _released(path, champion.key)
 
 
 def _take_from(environment: Mapping[str, str], parsed: argparse.Namespace) -> None:
@@ -175,6 +179,8 @@ def _take_from(environment: Mapping[str, str], parsed: argparse.Namespace) -> No
     named = any(getattr(parsed, name, None) for name in ("environment", "release", "model"))
     for name, value in vars(parsed).items():
         text = environment.get(PREFIX + name.upper(), "")
+        if text.startswith("tcp://"):  # of a Service called mergeline Kubernetes says so as MERGELINE_PORT
+            continue
         if value is not None or not text or (named and name in ("environment", "release", "model", "store", "receipt")):
             continue
         parse = VARIABLES.get(name)
@@ -211,6 +217,12 @@ def _port(text: str) -> int:
     return value
 
 
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, found {text}")
+    return text == "true"
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -225,5 +237,6 @@ VARIABLES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("workers", "log_rows", "max_rows", "max_body", "concurrency"), _count),
     **dict.fromkeys(("log_seconds", "wait_seconds"), _seconds),
     **dict.fromkeys(("share", "log_share"), _share),
+    **dict.fromkeys(("shadow", "access_log"), _flag),
     "port": _port,
 }

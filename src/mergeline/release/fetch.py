@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mergeline import files
-from mergeline.errors import ConfigurationError, VerificationError
+from mergeline.errors import ConfigurationError, ServiceError, VerificationError
 from mergeline.release.manifests import Release, parse_release
 from mergeline.release.model import Model, ModelFile, checked_sha256
 from mergeline.release.receipt import SERVING_CONTRACT, Receipt, parse_receipt
@@ -72,7 +72,7 @@ def fetch(wanted: Wanted, root: Path, folder: Path) -> Fetched:
     checked_sha256(wanted.model_sha256, "the model")
     store = functools.cache(lambda: open_store(wanted.store, root))  # a pod's server may have no way to it
     if not _is_there(folder / MODEL, wanted.model_sha256):
-        store().get_model(wanted.model_sha256, folder / MODEL)
+        _replace(store(), wanted.model_sha256, folder / MODEL)
     model, content = read_verified(folder / MODEL, wanted.model_sha256)
     receipt = _receipt(wanted, store, folder)
     if wanted.key is not None:
@@ -81,6 +81,17 @@ def fetch(wanted: Wanted, root: Path, folder: Path) -> Fetched:
         require_signature(store(), model, read_public_key(wanted.key))
     evaluation = _record(store, receipt.evaluation_sha256, folder / EVALUATION) if receipt else None
     return Fetched(model, content, receipt, evaluation)
+
+
+def _replace(store: Store, sha256: str, folder: Path) -> None:
+    """Fetch a model; where that fails, say what lies in its place."""
+    there = folder.exists()
+    try:
+        store.get_model(sha256, folder)
+    except (ServiceError, VerificationError) as err:
+        if not there:
+            raise
+        raise type(err)(f"{folder}: holds other bytes than those of {sha256}; {err}") from err
 
 
 def read_verified(folder: Path, sha256: str) -> tuple[Model, dict[str, bytes]]:

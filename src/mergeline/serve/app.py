@@ -112,6 +112,10 @@ class App:
         """What the application knows of itself."""
         return self._parts.watch
 
+    async def close(self, timeout_s: float) -> None:
+        """Return when nothing is left that was answered and not handed to the log, or after `timeout_s` seconds."""
+        await self._parts.predictor.close(timeout_s)
+
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the start and the end of the process."""
         if scope["type"] == "lifespan":
@@ -232,6 +236,7 @@ def _log_request(scope: Mapping[str, Any], answer: Answer, request_id: str, seco
             "path": scope["path"],
             "status": answer.status,
             "milliseconds": round(seconds * 1e3, 3),
-            **({"detail": msgspec.json.decode(answer.body).get("detail")} if answer.status >= 400 else {}),
+            # the field and not the sentence, which may hold a value
+            **({"field": msgspec.json.decode(answer.body).get("field")} if answer.status >= 400 else {}),
         },
     )

@@ -31,6 +31,19 @@ def load_traffic(settings: Settings) -> Traffic:
     return Traffic.of(champion, _other(settings), settings.share)
 
 
+def rehearse(settings: Settings) -> None:
+    """Raise what would keep a worker from starting, before there are several that would fail one after the other."""
+    champion = load_traffic(settings).champion.served
+    ApiKey(settings.api_key_file)
+    _drift(champion)
+    if settings.log_url is not None:
+        open_log(settings.log_url, settings.root)
+
+
+def _drift(champion: Served) -> DriftWindow | None:
+    return DriftWindow(champion.profile, champion.signature.features) if champion.profile else None
+
+
 def _other(settings: Settings) -> Served | None:
     wanted: Wanted | None = settings.challenger
     if wanted is None:
@@ -52,7 +65,7 @@ def assemble(settings: Settings, traffic: Traffic) -> App:
     store = None if settings.log_url is None else open_log(settings.log_url, settings.root)
     prediction_log = None if store is None else _log(settings, traffic, store)
     intake = None if store is None else LabelIntake(store)
-    drift = DriftWindow(champion.profile, champion.signature.features) if champion.profile else None
+    drift = _drift(champion)
     lifecycle = Lifecycle(settings.ending, prediction_log, intake, supervised=settings.state is not None)
     watch = Watch(
         settings.environment,

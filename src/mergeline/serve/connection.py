@@ -40,8 +40,9 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if b"pgrade" in data:
             data = without_offers(data)
+        was_reading = self._head_since is not None
         super().data_received(data)
-        if self._head_since is None:
+        if self._head_since is None or not was_reading:  # the end of a chunk of finished requests is no long head
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():

@@ -56,6 +56,7 @@ class Lifecycle:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
+        await app.close(self._ending.flush_s)
         await self._flush()
         await send({"type": "lifespan.shutdown.complete"})
 

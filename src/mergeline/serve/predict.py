@@ -17,6 +17,7 @@ from mergeline.serve.ids import Ids
 from mergeline.serve.logschema import Entry
 from mergeline.serve.problems import Answer, Problem
 from mergeline.serve.rows import Parsed, RequestModel, Rows
+from mergeline.serve.shadow import Shadow
 from mergeline.serve.variants import Traffic, Variant
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Predictor:
         self._log = log
         self._drift = drift
         self._encode = msgspec.json.Encoder().encode
+        self._shadow = None if traffic.shadow is None else Shadow(traffic.shadow, self._keep_shadow)
         self._waiting: list[Job] = []
         self._waiting_rows = 0
 
@@ -146,9 +148,8 @@ class Predictor:
         latency_ms = (time.perf_counter() - jobs[0].started) * 1e3
         for part in scored:
             self._keep(part, rows, ids, ts_us, latency_ms)
-        if self._traffic.shadow is not None:
-            # behind the answers, which the loop sends first
-            asyncio.get_running_loop().call_soon(self._shadow, self._traffic.shadow, rows, ids, ts_us)
+        if self._shadow is not None:
+            self._shadow.listen(rows, ids, ts_us)
 
     def _answer_apart(self, jobs: Sequence[Job], predictions: Sequence[Prediction]) -> None:
         """Answer one by one; the request that has no finite score is no prediction, and is logged as none."""
@@ -188,21 +189,19 @@ class Predictor:
         if self._log is not None:
             self._log.add(_entry(variant, mine, own_ids, ts_us, part.scores, latency_ms))
 
-    def _shadow(self, shadow: Variant, rows: Rows, ids: Sequence[str], ts_us: int) -> None:
-        """Score the rows once more, for the log alone; whatever goes wrong here concerns no client."""
-        started = time.perf_counter()
-        scores: NDArray[np.float64] | None = None
-        try:
-            found = shadow.score(rows)
-            if np.isfinite(found).all():
-                scores = found
-            else:
-                log.warning("the shadow has no finite score", extra={"request_id": ids[0]})
-        except Exception as err:  # noqa: BLE001 - the runtime's exceptions share no base, and no client is to notice
-            log.warning("the shadow failed", extra={"request_id": ids[0], "reason": str(err)[:200]})
+    async def close(self, timeout_s: float) -> None:
+        """Return when the shadow, if there is one, has scored what was answered, or after `timeout_s` seconds."""
+        if self._shadow is not None:
+            await self._shadow.close(timeout_s)
+
+    def _keep_shadow(
+        self, rows: Rows, ids: Sequence[str], ts_us: int, scores: NDArray[np.float64] | None, latency_ms: float
+    ) -> None:
+        shadow = self._traffic.shadow
+        if shadow is None:
+            return
         self._tally.predicted(shadow.name, len(rows))
         if self._log is not None:
-            latency_ms = (time.perf_counter() - started) * 1e3
             self._log.add(_entry(shadow, rows, ids, ts_us, scores, latency_ms))
 
 

@@ -169,7 +169,10 @@ def request_type(signature: Signature, max_rows: int) -> type[msgspec.Struct]:
     names = {f"f{position}": feature.name for position, feature in enumerate(signature.features)}
     features = msgspec.defstruct(
         "Features",
-        [(attribute, _type(feature)) for attribute, feature in zip(names, signature.features, strict=True)],
+        [
+            (attribute, _type(feature, personal=feature.name in signature.personal))
+            for attribute, feature in zip(names, signature.features, strict=True)
+        ],
         rename=names,
         forbid_unknown_fields=True,
         gc=False,
@@ -217,7 +220,7 @@ def invalid(said: str) -> Problem:
 # ---- Features ------------------------------------------------------------------------------------------------------
 
 
-def _type(feature: Feature) -> Any:
+def _type(feature: Feature, *, personal: bool) -> Any:
     if feature.kind is Kind.NUMBER:
         return Annotated[float, msgspec.Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)] | None
     if feature.kind is Kind.BOOLEAN:
@@ -227,13 +230,13 @@ def _type(feature: Feature) -> Any:
             Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT, description="ISO 8601; UTC where no offset is given")]
             | None
         )
-    return _category_type(feature.categories)
+    return _category_type(feature.categories, shown=() if personal else feature.categories)
 
 
-def _category_type(categories: Sequence[str]) -> Any:
+def _category_type(categories: Sequence[str], shown: Sequence[str]) -> Any:
     """Text, and numbers or truth values only where training had them: a number in place of a text is a mistake."""
     length = max([LONGEST_TEXT, *map(len, categories)])
-    known = {"examples": list(categories)} if categories else None
+    known = {"examples": list(shown)} if shown else None
     kinds: Any = Annotated[str, msgspec.Meta(max_length=length, extra_json_schema=known)]
     if any(map(_is_number, categories)):
         whole = Annotated[int, msgspec.Meta(ge=-INT64_MAX, le=INT64_MAX)]
@@ -293,7 +296,7 @@ def _days(text: str | None) -> float | None:
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"expected a time stamp as ISO 8601, found {text!r}") from None
+        raise ValueError("expected a time stamp as ISO 8601") from None
     return (_utc(found) - EPOCH).total_seconds() / SECONDS_A_DAY
 
 

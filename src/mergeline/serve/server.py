@@ -36,7 +36,7 @@ def serve(settings: Settings) -> None:
     The release is fetched, verified, loaded and proven before a port is opened. Raises `VerificationError` where it is
     not what it must be, `ConfigurationError` where the port is taken.
     """
-    from mergeline.serve.assembly import assemble, load_traffic
+    from mergeline.serve.assembly import assemble, load_traffic, rehearse
 
     log_as_json()
     with _terminated_well():
@@ -47,7 +47,7 @@ def serve(settings: Settings) -> None:
 
             uvicorn.Server(config).run(sockets=[_bound(config)])
             return
-        load_traffic(settings)  # so that a model that is not right ends this process, not one worker after the other
+        rehearse(settings)
         with tempfile.TemporaryDirectory(prefix="mergeline-serve-") as folder:
             _supervise(replace(settings, state=Path(folder)))
 
@@ -68,8 +68,16 @@ class Worker:
 def _supervise(settings: Settings) -> None:
     from uvicorn.supervisors import Multiprocess
 
+    class Supervisor(Multiprocess):
+        """uvicorn's, which lets go of the port at the end: what its workers no longer take must be refused at once."""
+
+        def terminate_all(self) -> None:
+            for listening in self.sockets:
+                listening.close()
+            super().terminate_all()
+
     config = _config(settings, Worker(settings))
-    Multiprocess(config, sockets=[_bound(config)]).run()
+    Supervisor(config, sockets=[_bound(config)]).run()
 
 
 def _config(settings: Settings, app: Any) -> uvicorn.Config:

@@ -130,6 +130,19 @@ class Watch:
 
 
 def _figures(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The holdout's figures; what is none of them is left out, a page has to stand whatever was recorded."""
     if evaluation is None:
         return None
-    return {name: evaluation.get(name) for name in ("primary", "rows", "first_time", "last_time", "metrics")}
+    found = {name: evaluation.get(name) for name in ("primary", "rows", "first_time", "last_time")}
+    metrics = evaluation.get("metrics")
+    kept = [each for each in metrics if _is_figure(each)] if isinstance(metrics, list) else []
+    return {**found, "metrics": kept}
+
+
+def _is_figure(metric: Any) -> bool:
+    numbers = ("estimate", "low", "high")
+    return (
+        isinstance(metric, dict)
+        and isinstance(metric.get("name"), str)
+        and all(metric.get(name) is None or isinstance(metric.get(name), int | float) for name in numbers)
+    )
