@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESOLVER := .mergeline/resolver
 UV := $(RESOLVER)/bin/uv
+PEERS := .mergeline/peers
 
 # DVC runs the stages through a shell, which has to find the tools of this environment and no others.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -42,15 +43,16 @@ types: dev  ## strict types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: dev  ## measure the pipeline and the verdict beside their peers
+bench: dev $(PEERS)/.stamp  ## measure the pipeline, the verdict and the server beside their peers; needs wrk
 	@.ci/install 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.verdict
+	@$(BIN)/python -m benchmarks.serving
 
 .PHONY: clean
 clean:  ## remove the environment and the caches; data, models and the stores stay
 	@rm -rf $(VENV) $(RESOLVER) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf src/*.egg-info
+	@rm -rf $(PEERS) src/*.egg-info
 	@find src tests benchmarks sample .ci -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null; true
 
 # ---- Set-up: once, and again when a lock changes -------------------------------------------------------------------
@@ -83,6 +85,12 @@ $(VENV)/.stamp-package: $(VENV)/.stamp-runtime pyproject.toml
 $(VENV)/.stamp-dev: $(VENV)/.stamp-package requirements/dev.lock requirements/torch.txt
 	@.ci/install 'the tools of the tests' --no-deps --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.lock
 	@.ci/install 'torch, CPU build' --no-deps --retries 1 --timeout 15 -r requirements/torch.txt
+	@touch $@
+
+# A server that wants other releases of what the environment holds.
+$(PEERS)/.stamp: benchmarks/serving/requirements.txt
+	@.ci/make-venv $(PEERS) $(PYTHON)
+	@VENV=$(PEERS) .ci/install 'BentoML' --no-deps --require-hashes -r benchmarks/serving/requirements.txt
 	@touch $@
 
 # ---- The lock ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.machine import Machine
@@ -13,17 +13,21 @@ from benchmarks.measurement import Summary, Usage, number
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure (median, smallest, largest of the runs) and the most that it may be, both in `unit`."""
+    """A figure (median, smallest, largest of the runs) and the most, or with `is_least` the least, that it may be.
+
+    Both are in `unit`.
+    """
 
     name: str
     limit: float
     unit: str
     value: Summary
+    is_least: bool = False
 
     @property
     def met(self) -> bool:
         """Whether the median keeps the limit."""
-        return self.value.median <= self.limit
+        return self.value.median >= self.limit if self.is_least else self.value.median <= self.limit
 
     @property
     def share(self) -> float | None:
@@ -34,7 +38,8 @@ class Goal:
         """Return verdict, name, figure, limit, and the share of the limit."""
         share = "" if self.share is None else f"{self.share:.2f}"
         figure = f"{self.value.sentence()} {self.unit}"
-        return ("met" if self.met else "**missed**", self.name, figure, f"{number(self.limit)} {self.unit}", share)
+        limit = f"at {'least' if self.is_least else 'most'} {number(self.limit)} {self.unit}"
+        return ("met" if self.met else "**missed**", self.name, figure, limit, share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of a benchmark, the machine on which it ran, and how busy that was at the start and at the end."""
+    """One part of a benchmark, the machine on which it ran, and how busy that was at the start and at the end.
+
+    `usages` and `figures` are the single runs: whole processes, and whatever else was measured.
+    """
 
     name: str
     title: str
@@ -80,6 +88,7 @@ class Section:
     tables: tuple[Table, ...]
     goals: tuple[Goal, ...]
     usages: dict[str, list[Usage]]
+    figures: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON's types."""
@@ -98,6 +107,7 @@ class Section:
             tables=tuple(Table(tuple(each["columns"]), tuple(map(tuple, each["rows"]))) for each in raw["tables"]),
             goals=tuple(Goal(**{**each, "value": Summary(**each["value"])}) for each in raw["goals"]),
             usages={name: [Usage(**one) for one in each] for name, each in raw["usages"].items()},
+            figures=raw.get("figures", {}),
         )
 
     def busy(self) -> str:
@@ -113,7 +123,7 @@ class Section:
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """Return the page of results: goals first, then the figures of each section."""
     goals = Table(
-        ("", "goal", "found: median (min to max)", "at most", "found / limit"),
+        ("", "goal", "found: median (min to max)", "limit", "found / limit"),
         tuple(goal.cells() for section in sections for goal in section.goals),
     )
     parts = [f"# {title}", "Written by the program; see README.md for what is measured and how.", _grid(goals)]

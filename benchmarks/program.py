@@ -56,7 +56,7 @@ class Program:
             print("  ".join(goal.cells()))
         machine = Machine.here(self.packages)
         busy = (before[0], after[0]), (before[1], after[1])
-        return Section(name, part.title, machine, *busy, part.notes, part.tables, part.goals, part.usages)
+        return Section(name, part.title, machine, *busy, part.notes, part.tables, part.goals, part.usages, part.figures)
 
     def _read(self) -> dict[str, Section]:
         path = self.folder / "results.json"
