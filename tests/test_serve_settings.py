@@ -100,6 +100,22 @@ def test_an_environment_that_holds_a_public_key_asks_for_its_signature_the_other
     assert told(root, "--environment", "staging").wanted.key is None
 
 
+def test_s10_a_challenger_is_signed_as_the_champion_has_to_be(root: Path) -> None:
+    key = root / "k8s/overlays/production/signing.pub"
+    key.symlink_to(root / "nowhere")  # a key that cannot be read is no way around it either
+    for name in ("staging", str(root / "k8s/overlays/staging/release.yaml"), OTHER):
+        settings = told(root, "--challenger", name, "--shadow")
+        assert settings.challenger is not None
+        assert (settings.wanted.key, settings.challenger.key) == (key, key)
+    assert told(root, "--release", str(root / "k8s/overlays/production/release.yaml")).wanted.key == key
+
+
+def test_flags_come_from_the_environment_and_a_link_to_a_service_is_no_port(root: Path) -> None:
+    settings = told(root, challenger="staging", shadow="true", access_log="true", port="tcp://10.96.0.12:80")
+    assert settings.challenger is not None
+    assert (settings.share, settings.access_log, settings.port) == (None, True, 8080)
+
+
 def test_an_environment_without_a_release_is_not_served_and_the_error_says_what_comes_first(root: Path) -> None:
     (root / "k8s/overlays/production/release.yaml").write_text(format_release(NO_RELEASE))
     with pytest.raises(ConfigurationError, match="no release yet; `mergeline record` releases a promoted model"):

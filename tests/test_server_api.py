@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -515,6 +516,22 @@ def test_s13_a_head_that_is_never_finished_ends_its_connection(released: Release
                 assert len(ask(connection_of_others, "/predict", body()).predictions) == 1
 
 
+def test_s13_requests_that_are_sent_one_behind_the_other_are_no_long_head(server: Server) -> None:
+    """More of them than a head may have bytes, on one connection."""
+    whole = head("/predict", f"Content-Length: {len(body())}") + body()
+    count = 3 * 65_536 // len(whole)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        sender = threading.Thread(target=connection.sendall, args=(whole * count,))
+        sender.start()
+        received = b""
+        while received.count(b"HTTP/1.1 ") < count:
+            piece = connection.recv(65_536)
+            assert piece, received[-300:]
+            received += piece
+        sender.join()
+    assert received.count(b"HTTP/1.1 200 OK") == count
+
+
 def test_s13_a_body_that_never_arrives_gets_408(released: Released) -> None:
     with serving(released.root, *released.options, "--log", "none", plant=["short-body"]) as server:
         waiting = head("/predict", "Content-Length: 50")
@@ -865,6 +882,17 @@ def test_the_log_holds_what_was_asked_and_answered(released: Released) -> None:
             name: value for name, value in row.items() if name != "since"
         }
         assert np.isfinite(held["latency_ms"])
+
+
+def test_the_first_and_the_last_time_there_is_can_be_read_from_the_log(released: Released) -> None:
+    times = ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.999999+00:00"]
+    with serving(released.root, *released.options, "--log", "all-time") as server:
+        for when in times:
+            assert server.ask("/predict", body({**ROW, "since": when}, event_time=when)).status == 200
+        assert server.stop() == 0
+    kept = logged(released.root / "all-time", "predictions").to_pylist()
+    assert [row["event_time"].isoformat() for row in kept] == times
+    assert [row["feature_since"].year for row in kept] == [1, 9999]
 
 
 def test_a_request_that_fails_inside_is_told_without_the_inside(released: Released) -> None:

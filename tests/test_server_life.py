@@ -314,6 +314,14 @@ def test_a_worker_that_is_killed_is_replaced_while_the_other_one_answers(
         assert server.stop() == 0
 
 
+@pytest.mark.parametrize("options", [("--api-key-file", "/nowhere"), ("--log", "ftp://elsewhere")])
+def test_r10_what_would_fail_in_every_worker_ends_the_start_once(released: Released, options: tuple[str, ...]) -> None:
+    done = run(released.root, "serve", *released.options, "--port", "0", "--workers", "2", *options)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "died" not in done.stderr
+
+
 def test_workers_whose_supervisor_was_killed_end_by_themselves(released: Released, log: tuple[str, ...]) -> None:
     """A supervisor that ran out of memory ends nobody; its port would be held for ever."""
     import psutil
