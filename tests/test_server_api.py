@@ -464,7 +464,8 @@ def test_s13_a_body_that_turns_out_too_large_is_refused(server: Server) -> None:
 def test_a_body_of_just_the_size_that_is_allowed_is_read(server: Server) -> None:
     exact = body() + b" " * (MAX_BODY - len(body()))
     assert len(server.ask("/predict", exact).predictions) == 1
-    problem(server.ask("/predict", exact + b" "), 413)
+    reply = sent(server, head("/predict", f"Content-Length: {len(exact) + 1}"), exact + b" ")  # it may not read it all
+    problem(reply, 413)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ FEATURE_PREFIX = "feature_"
 MICROSECONDS_AN_HOUR = 3_600_000_000
 MICROSECONDS_A_DAY = 24 * MICROSECONDS_AN_HOUR
 NO_CODE = -1
+LAST_MICROSECOND = 253_402_300_799_999_999  # of the year 9999, which days as float64 round up to the next one
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):  # a dataclass costs the event loop four times as much
@@ -240,7 +241,7 @@ def _feature_column(feature: Feature, values: NDArray[np.float64], unseen: Seque
     if feature.kind is Kind.DATETIME:
         there = np.isfinite(values)
         microseconds = np.rint(np.where(there, values, 0.0) * MICROSECONDS_A_DAY).astype(np.int64)
-        return time_column(np.where(there, microseconds, NO_TIME))
+        return time_column(np.where(there, np.minimum(microseconds, LAST_MICROSECOND), NO_TIME))
     if feature.kind is Kind.CATEGORY:
         return _category_column(feature, values, unseen)
     return number_column(values)

@@ -124,10 +124,8 @@ def _read(path: Path) -> bytes:
         key = path.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
     except OSError as err:
         raise ConfigurationError(f"{path}: {err.strerror}; name a file that holds the API key") from err
-    if any(byte <= 32 or byte == 127 for byte in key):
-        raise ConfigurationError(
-            f"{path}: expected an API key on one line without spaces; no client could send this one"
-        )
+    if any(byte < 32 or byte == 127 for byte in key):
+        raise ConfigurationError(f"{path}: expected an API key on one line; no client could send this one")
     if len(key) < SHORTEST_KEY:
         raise ConfigurationError(f"{path}: expected an API key of at least {SHORTEST_KEY} characters, found {len(key)}")
     return key
