@@ -161,8 +161,7 @@ def _close_note(found: Found) -> str:
     )  # fmt: skip
     return (
         f"Logging on over off in {len(ratios)} pairs: the median lies between {number(low)} and {number(high)}"
-        f" ({CONFIDENCE:.0%}), {known}. The writer's thread runs on the server's core here; with a core to spare less"
-        " of it would be felt."
+        f" ({CONFIDENCE:.0%}), {known}."
     )
 
 
