@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEY = "a key of many characters"
 NAMES = {
     "amount": "<script>alert('amount')</script>",
-    "visits": "a.b[0] & `it's` ${x} 東京",
+    "visits": "a.b[0] & it's ${x} 東京",
     "member": "__proto__",
     "channel": "</script><img src=x onerror=alert(1)>",
     "since": "y" * 200,
