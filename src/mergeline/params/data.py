@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from mergeline.params.section import Day, Limit, Names, Scalar, Section, Severity, Share, refuse, suggestion
 from mergeline.schema import SCORE, Task
-
-_IN_NO_NAME = re.compile(r"[\"\\`\x00-\x1f\x7f]")  # a request that is refused names the field
-
 
 class Holdout(Section):
     """The newest rows, kept out of everything that is fitted: those of the last `days`, or a `share` of all rows."""
@@ -65,11 +61,6 @@ class DataParams(Section):
         doubled = sorted({name for name in self.features if self.features.count(name) > 1})
         if doubled:
             problems.append(f"expected each feature once, found {', '.join(doubled)} again")
-        problems += [
-            f"expected a feature's name without quotes, backslashes, backticks and control characters, found {name!r}"
-            for name in self.features
-            if _IN_NO_NAME.search(name)
-        ]
         if not self.features:
             problems.append("expected at least one column under numeric or categorical")
         problems += [
