@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from mergeline.params.section import Day, Limit, Names, Scalar, Section, Severity, Share, refuse, suggestion
 from mergeline.schema import SCORE, Task
 
+
 class Holdout(Section):
     """The newest rows, kept out of everything that is fitted: those of the last `days`, or a `share` of all rows."""
 
