@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -187,6 +189,30 @@ def failing_shadow() -> None:
     patch.object(Variant, "score", fails).start()
 
 
+def held_shadow() -> None:
+    """The shadow scores nothing before the file that `PLANTED_GO` names is there."""
+    from mergeline.serve.variants import Variant
+
+    score, go = Variant.score, Path(os.environ["PLANTED_GO"])
+
+    def waits(self: Variant, rows: Any) -> Any:
+        while self.name == "shadow" and not go.exists():
+            time.sleep(0.01)
+        return score(self, rows)
+
+    patch.object(Variant, "score", waits).start()
+
+
+def failing_keep() -> None:
+    """What was answered cannot be handed over to the log."""
+    from mergeline.serve.predictionlog import PredictionLog
+
+    def fails(self: PredictionLog, entry: Any) -> None:
+        raise RuntimeError(SECRET)
+
+    patch.object(PredictionLog, "add", fails).start()
+
+
 def slow_start() -> None:
     """Loading says that it has begun, and takes its time."""
     from mergeline.serve.loading import check_samples
@@ -214,6 +240,8 @@ PLANTS: dict[str, Callable[[], None]] = {
     "telling": telling,
     "growing": growing,
     "failing-shadow": failing_shadow,
+    "held-shadow": held_shadow,
+    "failing-keep": failing_keep,
     "slow-start": slow_start,
 }
 

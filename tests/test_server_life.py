@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -32,6 +33,8 @@ from servers import (
     serving,
     started,
 )
+
+from mergeline.serve.server import JsonLines
 
 if TYPE_CHECKING:
     from mergeline.stages.train import Trained
@@ -101,11 +104,12 @@ def test_r10_sigterm_takes_it_out_of_service_while_it_answers_on(
     assert ids_in(logged(tmp_path / "log", "predictions")) == Counter(ids)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_r10_an_answer_under_way_is_finished_before_the_end(
-    released: Released, row: dict[str, Any], log: tuple[str, ...], tmp_path: Path
+    workers: str, released: Released, row: dict[str, Any], log: tuple[str, ...], tmp_path: Path
 ) -> None:
     body = json.dumps({"rows": [{"features": row}]}).encode()
-    with serving(released.root, *released.options, *log) as server:
+    with serving(released.root, *released.options, *log, "--workers", workers) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
             connection.sendall(head("/predict", f"Content-Length: {len(body)}") + body[:10])
             server.wait_until("it reads", lambda: server.metric("mergeline_requests_running") == 1)
@@ -219,6 +223,14 @@ def test_settings_come_from_the_environment_and_the_command_line_goes_before(
 # ---- What it writes --------------------------------------------------------------------------------------------------
 
 
+def test_a_line_of_the_log_is_a_line_to_every_reader() -> None:
+    breaks = "".join(chr(code) for code in (0x0A, 0x0B, 0x0C, 0x0D, 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029))
+    assert len(f"a{breaks}b".splitlines()) > 9
+    record = logging.makeLogRecord({"name": "a", "msg": f"sent: {breaks}", "detail": breaks})
+    [line] = JsonLines().format(record).splitlines()
+    assert json.loads(line)["detail"] == breaks
+
+
 def test_every_line_it_writes_is_json_and_a_failure_has_the_id_that_the_client_got(
     released: Released, row: dict[str, Any], log: tuple[str, ...]
 ) -> None:
@@ -244,6 +256,15 @@ def test_every_line_it_writes_is_json_and_a_failure_has_the_id_that_the_client_g
         "request",
     ]
     assert not [line for line in lines if line.get("request_id") == ids["good"]]
+
+
+def test_r13_rows_that_were_answered_and_not_kept_are_told(
+    released: Released, row: dict[str, Any], log: tuple[str, ...]
+) -> None:
+    with serving(released.root, *released.options, *log, plant=["failing-keep"]) as server:
+        [answered] = server.predict([row])
+        server.wait_until("it says so", lambda: len(server.told("rows were answered and not kept")) == 1)
+        assert server.told("rows were answered and not kept")[0]["request_id"] == answered["request_id"]
 
 
 def test_every_request_has_a_line_where_that_is_wanted(released: Released, row: dict[str, Any]) -> None:

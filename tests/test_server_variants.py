@@ -14,6 +14,7 @@ from servers import Released, Server, ids_in, logged, release, requests_of, run,
 from tables import orders, params
 
 from mergeline.models.scorer import Scorer
+from mergeline.serve.shadow import MOST_WAITING_ROWS
 
 if TYPE_CHECKING:
     from mergeline.stages.train import Trained
@@ -219,6 +220,31 @@ def test_r13_a_shadow_that_fails_changes_no_answer(champion: Released, challenge
     assert [each["score"] for each in found] == [each["score"] for each in good]
     assert {(each["status"], each["score"]) for each in shadow} == {(500, None)}
     assert {each["request_id"] for each in shadow} == {each["request_id"] for each in found}
+
+
+def test_r13_a_shadow_that_stands_still_holds_no_answer_up(
+    champion: Released, challenger: Released, tmp_path: Path
+) -> None:
+    """Up to its bound the rows wait for it, those above are logged without its score; then it goes on."""
+    rows = requests_of(mixed_orders(1_000), champion.signature)
+    go = tmp_path / "go"
+    command = options(champion, challenger, tmp_path / "log", "--shadow")
+    with serving(champion.root, *command, plant=["held-shadow"], PLANTED_GO=str(go)) as server:
+        found = [each for _ in range(MOST_WAITING_ROWS // len(rows)) for each in server.predict(rows)]
+        beyond = [server.predict([each])[0] for each in rows[:5]]
+        assert server.metric("mergeline_predictions_total", variant="champion") == MOST_WAITING_ROWS + 5
+        assert server.metric("mergeline_predictions_total", variant="shadow") == 5
+        assert len(server.told("the shadow cannot keep up")) == 5
+        go.touch()
+        server.wait_until(
+            "the shadow has caught up",
+            lambda: server.metric("mergeline_predictions_total", variant="shadow") == MOST_WAITING_ROWS + 5,
+        )
+        assert server.stop() == 0
+    shadow = [each for each in logged(tmp_path / "log", "predictions").to_pylist() if each["variant"] == "shadow"]
+    by_status = {status: {each["request_id"] for each in shadow if each["status"] == status} for status in (200, 500)}
+    assert by_status[200] == {each["request_id"] for each in found}
+    assert by_status[500] == {each["request_id"] for each in beyond}
 
 
 # ---- What cannot be --------------------------------------------------------------------------------------------------

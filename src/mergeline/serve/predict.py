@@ -125,10 +125,12 @@ class Predictor:
             return
         try:
             self._answer(jobs)
-        except Exception as err:  # noqa: BLE001 - it belongs to those who wait, whatever it is
-            for job in jobs:
-                if not job.answer.done():
-                    job.answer.set_exception(err)
+        except Exception as err:
+            waiting = [job for job in jobs if not job.answer.done()]
+            if not waiting:  # else the app says so, of each of them
+                log.exception("rows were answered and not kept", extra={"request_id": jobs[0].ids[0]})
+            for job in waiting:
+                job.answer.set_exception(err)
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         ts_us = time.time_ns() // 1_000

@@ -138,7 +138,10 @@ def _terminated_well() -> Iterator[None]:
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time (UTC), level, logger, message, what was given as `extra`, the traceback."""
+    """A record as one line of JSON: time (UTC), level, logger, message, what was given as `extra`, the traceback.
+
+    In ASCII: a client's text may hold U+2028 or another character at which a reader of logs would break the line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -150,7 +153,7 @@ class JsonLines(logging.Formatter):
         line |= {name: value for name, value in record.__dict__.items() if name not in OWN_FIELDS}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)
 
 
 def log_as_json() -> None:
