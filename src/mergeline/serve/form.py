@@ -11,7 +11,8 @@ import numpy as np
 
 from mergeline.report.escape import page
 from mergeline.schema import Kind
-from mergeline.serve.rows import FLOAT32_MAX, category_text
+from mergeline.serve.requesttype import FLOAT32_MAX
+from mergeline.serve.rows import category_text
 
 SAMPLES = "many rows"  # the example of a request that holds the known samples
 HINTS = {

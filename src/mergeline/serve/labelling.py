@@ -11,7 +11,8 @@ import msgspec
 from mergeline.errors import DataError
 from mergeline.serve.labels import Label, LabelIntake, checked_label
 from mergeline.serve.problems import Problem
-from mergeline.serve.rows import LONGEST_TEXT, invalid, microseconds
+from mergeline.serve.requesttype import LONGEST_TEXT, invalid
+from mergeline.serve.rows import microseconds
 
 if TYPE_CHECKING:
     from mergeline.schema import Signature
