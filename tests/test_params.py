@@ -55,6 +55,11 @@ BAD_FILES = [
         id="a misspelt rule of a column",
     ),
     pytest.param(
+        MINIMAL.replace("visits]", "'a`b']"),
+        ": data: expected features without quotes, backslashes, backticks and control signs, found 'a`b'; rename it",
+        id="a feature that no refusal could name",
+    ),
+    pytest.param(
         MINIMAL.replace("  holdout", "  personal: [shpo]\n  holdout"),
         ": data: personal: 'shpo' is no feature; did you mean 'shop'?",
         id="a personal column that is no feature",

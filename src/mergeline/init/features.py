@@ -13,6 +13,7 @@ from mergeline.init.column import REPEATING, Column
 from mergeline.init.reading import OTHER_DATE, all_match
 from mergeline.init.values import kept, short
 from mergeline.models.encoder import category_text
+from mergeline.params.data import servable
 from mergeline.schema import SCORE, Task
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def _reason_against(column: Column, target: Column, known: NDArray[np.bool_], ta
         return f"{short(column.first())} in every row"
     if not kept(column.name):
         return "its name holds a sign that dvc.lock does not keep; rename it"
+    if not servable(column.name):
+        return "its name holds a quote or another sign that no request can carry; rename it"
     if column.name == SCORE:
         return "its name is that of the model's own column; rename it"
     if _leaks(column, target, known, task):

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from mergeline.params.section import Day, Limit, Names, Scalar, Section, Severity, Share, refuse, suggestion
 from mergeline.schema import SCORE, Task
+
+_IN_NO_NAME = re.compile(r"[\"\\`\x00-\x1f\x7f]")
+
+
+def servable(name: str) -> bool:
+    """Return whether the server can take a feature of this name, and name it where it refuses a request.
+
+    >>> servable("it's 5 < 6"), servable('5"'), servable("a`b")
+    (True, False, False)
+    """
+    return not _IN_NO_NAME.search(name)
 
 
 class Holdout(Section):
@@ -62,6 +74,11 @@ class DataParams(Section):
         doubled = sorted({name for name in self.features if self.features.count(name) > 1})
         if doubled:
             problems.append(f"expected each feature once, found {', '.join(doubled)} again")
+        problems += [
+            f"expected features without quotes, backslashes, backticks and control signs, found {name!r}; rename it"
+            for name in self.features
+            if not servable(name)
+        ]
         if not self.features:
             problems.append("expected at least one column under numeric or categorical")
         problems += [
