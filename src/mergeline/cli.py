@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mergeline import __version__
-from mergeline.commands import monitoring
+from mergeline.commands import monitoring, releases
 from mergeline.commands import serve as serving
 from mergeline.errors import MergelineError
 
@@ -109,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     _base(added)
     added.add_argument("--rerun", action="store_true", help="run evaluate and compare once more, and compare records")
     _base(verb("resync", _resync, "merge the base branch; take its generated files, run again, record"))
+    releases.add_verbs(verb)
     verb("track", _track, "tell MLflow what it has not been told yet")
     added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
     added.add_argument("--write", action="store_true", help="make the change")

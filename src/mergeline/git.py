@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,24 @@ class LineChange:
     path: str
     added: int
     removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit of a branch: its SHA-1, parents, author, whole message, and times with their offsets from UTC."""
+
+    sha: str
+    parents: tuple[str, ...]
+    author: str
+    email: str
+    authored_at: dt.datetime
+    committed_at: dt.datetime
+    message: str
+
+    @property
+    def subject(self) -> str:
+        """The first line of the message."""
+        return self.message.partition("\n")[0]
 
 
 def head_commit(root: Path, ignoring: Iterable[Path] = ()) -> str | None:
@@ -88,6 +108,26 @@ def versions(root: Path, commit: str, path: Path, *, merged: bool = True) -> tup
     return tuple(content for content in found if content is not None)
 
 
+def commits(root: Path, commit: str, path: Path | None = None) -> tuple[Commit, ...]:
+    """Return the commits of a branch itself, the oldest first; with `path`, those that changed this file on it."""
+    only = ("--", path.as_posix()) if path else ()
+    form = "--format=" + "%x00".join(("%H", "%P", "%an", "%ae", "%aI", "%cI", "%B"))
+    said = _said(root, "log", "-z", "--first-parent", "--reverse", form, "--end-of-options", commit, *only) or ""
+    fields = iter(said.split("\0"))
+    return tuple(
+        Commit(
+            sha,
+            tuple(parents.split()),
+            author,
+            email,
+            dt.datetime.fromisoformat(authored),
+            dt.datetime.fromisoformat(committed),
+            message.strip(),
+        )
+        for sha, parents, author, email, authored, committed, message in zip(*[fields] * 7, strict=False)
+    )
+
+
 def line_changes(root: Path, base: str, paths: Sequence[str]) -> tuple[LineChange, ...]:
     """Return what changed in these paths since the branch left the base, what is not committed yet included."""
     start = fork_point(root, base)
@@ -118,9 +158,12 @@ def merging(root: Path) -> bool:
     return commit_of(root, "MERGE_HEAD") is not None
 
 
-def do(root: Path, *arguments: str) -> str:
-    """Run a Git command that changes something and return its output; raise `ConfigurationError` where it fails."""
-    ran = _run(root, *arguments)
+def do(root: Path, *arguments: str, content: bytes | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """Run a Git command and return its output; raise `ConfigurationError` where it fails.
+
+    `content` is what it reads on stdin, `environment` is laid over this process's own.
+    """
+    ran = _run(root, *arguments, content=content, environment=environment)
     if ran is None:
         raise ConfigurationError("git: not installed; this command works on a Git repository")
     if ran.returncode:
@@ -148,8 +191,12 @@ def _said(root: Path, *arguments: str) -> str | None:
     return ran.stdout.decode("utf-8", "replace") if ran is not None and ran.returncode == 0 else None
 
 
-def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+def _run(
+    root: Path, *arguments: str, content: bytes | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes] | None:
+    whole = {**os.environ, **environment} if environment else None
+    command = ["git", "-C", str(root), *arguments]
     try:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
+        return subprocess.run(command, input=content, capture_output=True, check=False, env=whole)
     except FileNotFoundError:  # no git on this machine
         return None
