@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 
 Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
@@ -17,6 +18,12 @@ def add_verbs(verb: Verb) -> None:
     text = "the beginning of its model's SHA-256 or of the commit that promoted it (default: the last good one)"
     added.add_argument("--to", metavar="RELEASE", help=text)
     _remote(added)
+    added = verb(
+        "verify", _verify, "compare every link from the commit to the server (exit code 6: one is broken)"
+    )
+    added.add_argument("--environment", choices=["staging", "production"], default="production")
+    added.add_argument("--url", help="the address of a running server, to be asked what it serves")
+    added.add_argument("--registry", action="store_true", help="ask the registry for the image, too")
 
 
 def _remote(added: argparse.ArgumentParser) -> None:
@@ -33,3 +40,11 @@ def _rollback(parsed: argparse.Namespace) -> str:
     from mergeline.commands import promotion
 
     return promotion.rollback(parsed.root, parsed.remote, parsed.to)
+
+
+def _verify(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import verify
+
+    return verify.verify(
+        parsed.root, parsed.environment, parsed.url, ask_registry=parsed.registry, variables=os.environ
+    )

@@ -1,0 +1,30 @@
+"""The verb `verify`: whether what an environment names is what was reviewed, stored, signed, rendered and served."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from mergeline import git
+from mergeline.errors import ConfigurationError, VerificationError
+from mergeline.release.chain import Chain, State
+from mergeline.report.escape import clean
+
+logger = logging.getLogger(__name__)
+
+
+def verify(root: Path, environment: str, url: str | None, *, ask_registry: bool, variables: Mapping[str, str]) -> str:
+    """Return the links of an environment's release, one a line; raise `VerificationError` with the first broken one."""
+    commit = git.commit_of(root, "HEAD")
+    if commit is None:
+        raise ConfigurationError("verify: no commit here; it compares a release with the history of a branch")
+    chain = Chain(root, commit, environment, url, ask_registry, variables)
+    links = list(chain.links())
+    text = "\n".join(f"{each.state:7}  {each.name}: {clean(each.said, 2000)}" for each in links)
+    broken = [each for each in links if each.state is State.BROKEN]
+    if broken:
+        logger.info(text)
+        also = f" (and {len(broken) - 1} more, see above)" if broken[1:] else ""
+        raise VerificationError(f"verify: {environment}: {broken[0].name}: {clean(broken[0].said, 2000)}{also}")
+    return text
