@@ -18,6 +18,7 @@ from mergeline.release import signing
 from mergeline.release.fetch import Wanted, fetch, read_verified
 from mergeline.release.model import format_list
 from mergeline.release.receipt import SERVING_CONTRACT, Receipt, format_receipt
+from mergeline.release.signers import KeyFile
 from mergeline.release.store import Store, open_store
 
 FILES = {"model.onnx": b"the model", "signature.json": b"{}", "training.json": b"[]"}
@@ -56,7 +57,7 @@ def sign(root: Path, wanted: Wanted, private: Path) -> Store:
     """Sign the model with a private key, as `mergeline sign` does."""
     store, key = open_store("store", root), signing.read_private_key(private, None)
     model = store.verify_model(wanted.model_sha256)
-    store.attach(model.sha256, signing.fingerprint(key.public_key()), signing.sign(model, key))
+    store.attach(model.sha256, signing.fingerprint(key.public_key()), signing.sign(model, KeyFile(key)))
     return store
 
 
@@ -149,7 +150,7 @@ def signature_of_other_bytes(root: Path, wanted: Wanted) -> None:
     (root / "else").mkdir()
     (root / "else/model.onnx").write_bytes(b"else")
     store, key = open_store("store", root), signing.read_private_key(root / "team.pem", None)
-    signature = signing.sign(store.put_model(root / "else"), key)
+    signature = signing.sign(store.put_model(root / "else"), KeyFile(key))
     store.attach(wanted.model_sha256, signing.fingerprint(key.public_key()), signature)
 
 
@@ -184,7 +185,7 @@ def test_openssl_and_this_code_read_each_others_signatures(wanted: Wanted, tmp_p
     model, key = store.verify_model(wanted.model_sha256), signing.read_private_key(private, None)
     (tmp_path / "list").write_text(format_list(model.files))
     ours = tmp_path / "ours.der"
-    ours.write_bytes(base64.b64decode(signing.sign(model, key)))
+    ours.write_bytes(base64.b64decode(signing.sign(model, KeyFile(key))))
     command = ["openssl", "dgst", "-sha256", "-verify", str(public), "-signature", str(ours), str(tmp_path / "list")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     theirs = subprocess.run(

@@ -35,6 +35,7 @@ from mergeline.release import signing
 from mergeline.release.manifests import parse_release
 from mergeline.release.model import format_list
 from mergeline.release.receipt import SERVING_CONTRACT
+from mergeline.release.signers import KeyFile
 from mergeline.release.store import open_store
 from mergeline.schema import MODEL_FILE, SIGNATURE_FILE, KnownSample
 
@@ -467,7 +468,7 @@ def others_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 def signed(released: Released, keys: Keys) -> None:
     """Sign without a process."""
     store, key = open_store(STORE, released.root), signing.read_private_key(keys.private, None)
-    assert store.attach(released.sha256, keys.signer, signing.sign(store.verify_model(released.sha256), key))
+    assert store.attach(released.sha256, keys.signer, signing.sign(store.verify_model(released.sha256), KeyFile(key)))
 
 
 def sign(released: Released, keys: Keys, **more: str) -> str:

@@ -115,10 +115,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--write", action="store_true", help="make the change")
     serving.serve_options(verb("serve", _serve, "answer predictions with the release of an environment"))
     serving.fetch_options(verb("fetch", _fetch, "put a release's bytes in place and verify them, as a server does"))
-    added = verb("sign", _sign, "sign the model of a release, so that production may fetch it")
-    serving.release_options(added)
-    text = "a private key on P-256 in PEM; its password comes from MERGELINE_KEY_PASSWORD"
-    added.add_argument("--private-key", type=Path, required=True, metavar="FILE", help=text)
+    serving.sign_options(verb("sign", _sign, "sign the model of a release, so that production may fetch it"))
     monitoring.experiment_options(
         verb("experiment", _experiment, "say whether a challenger and the champion differ, by the log and its labels")
     )

@@ -18,9 +18,7 @@ def add_verbs(verb: Verb) -> None:
     text = "the beginning of its model's SHA-256 or of the commit that promoted it (default: the last good one)"
     added.add_argument("--to", metavar="RELEASE", help=text)
     _remote(added)
-    added = verb(
-        "verify", _verify, "compare every link from the commit to the server (exit code 6: one is broken)"
-    )
+    added = verb("verify", _verify, "compare every link from the commit to the server (exit code 6: one is broken)")
     added.add_argument("--environment", choices=["staging", "production"], default="production")
     added.add_argument("--url", help="the address of a running server, to be asked what it serves")
     added.add_argument("--registry", action="store_true", help="ask the registry for the image, too")

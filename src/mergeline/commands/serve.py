@@ -111,21 +111,37 @@ def fetch_release(root: Path, parsed: argparse.Namespace, environment: Mapping[s
     return f"{name}: model {fetched.model.sha256}, {size} bytes in {folder}; {signed}"
 
 
+def sign_options(added: argparse.ArgumentParser) -> None:
+    """Declare the options of `sign`."""
+    release_options(added)
+    key = added.add_mutually_exclusive_group(required=True)
+    text = "a private key on P-256 in PEM; its password comes from MERGELINE_KEY_PASSWORD"
+    key.add_argument("--private-key", type=Path, metavar="FILE", help=text)
+    key.add_argument("--kms", metavar="KEY", help="the id, ARN or alias of a key on P-256 in AWS KMS")
+    text = "write the public key there, too: as signing.pub in an overlay it makes that environment ask for signatures"
+    added.add_argument("--write-public", type=Path, metavar="FILE", help=text)
+
+
 def sign(root: Path, parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
-    """Sign the model of a release with a private key, and put the signature beside it in the store."""
+    """Sign the model of a release, and put the signature beside it in the store."""
+    from mergeline.files import write_text
     from mergeline.release import signing
+    from mergeline.release.signers import KeyFile, Kms
     from mergeline.release.store import open_store
 
-    private = signing.read_private_key(parsed.private_key, environment.get("MERGELINE_KEY_PASSWORD"))
+    password = environment.get("MERGELINE_KEY_PASSWORD")
+    signer = Kms.open(parsed.kms) if parsed.kms else KeyFile.read(parsed.private_key, password)
     parsed.key = None
     _take_from(environment, parsed)
     name, wanted = _wanted(root, parsed)
     store = open_store(wanted.store, root)
     model = store.verify_model(wanted.model_sha256)
-    signer = signing.fingerprint(private.public_key())
-    new = store.attach(model.sha256, signer, signing.sign(model, private))
-    signing.require_signature(store, model, private.public_key())
-    return f"{name}: model {model.sha256} {'signed' if new else 'was signed already'} by the key {signer}"
+    own = signing.fingerprint(signer.public_key)
+    new = store.attach(model.sha256, own, signing.sign(model, signer))
+    signing.require_signature(store, model, signer.public_key)
+    if parsed.write_public:
+        write_text(parsed.write_public, signing.format_public_key(signer.public_key))
+    return f"{name}: model {model.sha256} {'signed' if new else 'was signed already'} by the key {own}"
 
 
 def release_options(added: argparse.ArgumentParser) -> None:

@@ -19,15 +19,13 @@ from mergeline.release.model import Model, format_list
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
+    from mergeline.release.signers import Signer
     from mergeline.release.store import Store
 
 
-def sign(model: Model, key: EllipticCurvePrivateKey) -> bytes:
+def sign(model: Model, signer: Signer) -> bytes:
     """Return the signature of a model, as base64 text."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return base64.b64encode(key.sign(format_list(model.files).encode(), ec.ECDSA(hashes.SHA256())))
+    return base64.b64encode(signer.sign(format_list(model.files).encode()))
 
 
 def require_signature(store: Store, model: Model, key: EllipticCurvePublicKey) -> None:
@@ -64,7 +62,7 @@ def read_public_key(path: Path) -> EllipticCurvePublicKey:
     """Return the public key of a PEM file; raise `ConfigurationError` for anything but a key on P-256."""
     from cryptography.hazmat.primitives import serialization as form
 
-    key: EllipticCurvePublicKey = _on_p256(path, _read(path, form.load_pem_public_key))
+    key: EllipticCurvePublicKey = on_p256(str(path), _read(path, form.load_pem_public_key))
     return key
 
 
@@ -73,7 +71,23 @@ def read_private_key(path: Path, password: str | None) -> EllipticCurvePrivateKe
     from cryptography.hazmat.primitives import serialization as form
 
     secret = password.encode() if password else None
-    key: EllipticCurvePrivateKey = _on_p256(path, _read(path, lambda pem: form.load_pem_private_key(pem, secret)))
+    key: EllipticCurvePrivateKey = on_p256(str(path), _read(path, lambda pem: form.load_pem_private_key(pem, secret)))
+    return key
+
+
+def format_public_key(key: EllipticCurvePublicKey) -> str:
+    """Return a public key as the PEM text that `read_public_key` reads."""
+    from cryptography.hazmat.primitives import serialization as form
+
+    return key.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def on_p256(where: str, key: Any) -> Any:
+    """Return the key; raise `ConfigurationError`, which says where it is from, for one that is not on P-256."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if not isinstance(getattr(key, "curve", None), ec.SECP256R1):
+        raise ConfigurationError(f"{where}: expected a key on the curve P-256, found {type(key).__name__}")
     return key
 
 
@@ -86,11 +100,3 @@ def _read(path: Path, load: Any) -> Any:
         raise ConfigurationError(f"{path}: {err.strerror}; name a key file in PEM") from err
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise ConfigurationError(f"{path}: expected a key in PEM, and its password where it has one; {err}") from err
-
-
-def _on_p256(path: Path, key: Any) -> Any:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    if not isinstance(getattr(key, "curve", None), ec.SECP256R1):
-        raise ConfigurationError(f"{path}: expected a key on the curve P-256, found {type(key).__name__}")
-    return key
