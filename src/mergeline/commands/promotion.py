@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from mergeline import git
@@ -47,6 +48,18 @@ def rollback(root: Path, remote: str, wanted: str | None) -> str:
         root, remote, base, Proposal(ROLLBACK, {PRODUCTION: target.content}, _revert(lived, target, current))
     )
     return f"{_said(outcome, ROLLBACK, base)}: production from model {_short(current)} back to {_short(target)}"
+
+
+def sync_registry(root: Path, environment: Mapping[str, str]) -> str:
+    """Make MLflow's registry say what Git says at HEAD; return what it says now."""
+    from mergeline.model_registry import sync
+
+    commit = git.commit_of(root, "HEAD")
+    if commit is None:
+        raise ConfigurationError("sync-registry: no commit here; it makes the registry from the history of a branch")
+    found = sync(root, commit, environment)
+    aliases = ", ".join(f"{name} is version {version}" for name, version in found.aliases.items()) or "no alias"
+    return f"{found.versions} models of Git, {found.new} of them new; {aliases}"
 
 
 def _target(lived: tuple[Deployment, ...], wanted: str | None) -> Deployment:

@@ -22,6 +22,7 @@ def add_verbs(verb: Verb) -> None:
     added.add_argument("--environment", choices=["staging", "production"], default="production")
     added.add_argument("--url", help="the address of a running server, to be asked what it serves")
     added.add_argument("--registry", action="store_true", help="ask the registry for the image, too")
+    verb("sync-registry", _sync_registry, "make MLflow's registry say what Git says: versions, tags, aliases")
 
 
 def _remote(added: argparse.ArgumentParser) -> None:
@@ -46,3 +47,9 @@ def _verify(parsed: argparse.Namespace) -> str:
     return verify.verify(
         parsed.root, parsed.environment, parsed.url, ask_registry=parsed.registry, variables=os.environ
     )
+
+
+def _sync_registry(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import promotion
+
+    return promotion.sync_registry(parsed.root, os.environ)
