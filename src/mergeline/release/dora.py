@@ -50,8 +50,8 @@ class Figure:
     @classmethod
     def of(cls, durations: Iterable[dt.timedelta]) -> Figure:
         """Return the figure of durations; those below zero, which clocks that disagree make, are left out."""
-        found = [each for each in durations if each >= dt.timedelta(0)]
-        return cls(statistics.median(found) if found else None, len(found))
+        seconds = [each.total_seconds() for each in durations if each >= dt.timedelta(0)]
+        return cls(dt.timedelta(seconds=statistics.median(seconds)) if seconds else None, len(seconds))
 
 
 @dataclass(frozen=True, slots=True)

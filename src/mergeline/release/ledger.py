@@ -58,7 +58,8 @@ class Ledger:
     """What a branch says of its releases.
 
     `events` of all environments in the order of the branch; `evidence` by the SHA-256 of the receipt; `tags` by commit;
-    `authored` is when the training commits that this clone has were written.
+    `authored` is when the commits that models were trained at, and those that brought receipts, were written, as far as
+    this clone has them.
     """
 
     ref: str
@@ -182,11 +183,12 @@ def _entry(ledger: Ledger, release: Release, became: Mapping[str, Mapping[Releas
 
 
 def _status(statuses: Mapping[str, Status]) -> Status:
-    """One status out of several: what production says of it weighs more, but that a newer one superseded it there."""
-    first, second = statuses.get(Status.PRODUCTION), statuses.get(Status.STAGING)
-    if first in (Status.PRODUCTION, Status.ROLLED_BACK) or second is None:
-        return first or Status.SUPERSEDED
-    return second if second == Status.STAGING or first is None else first
+    """One status out of two: to serve now, or to have been taken back from production, weighs most."""
+    production, staging = statuses.get(Status.PRODUCTION), statuses.get(Status.STAGING)
+    if production is None or staging is None:
+        return next(iter(statuses.values()))
+    decided = production in (Status.PRODUCTION, Status.ROLLED_BACK) or staging != Status.STAGING
+    return production if decided else staging
 
 
 def find(entries: Sequence[Entry], wanted: str | None) -> Entry:
@@ -197,6 +199,7 @@ def find(entries: Sequence[Entry], wanted: str | None) -> Entry:
     """
     if wanted is None:
         return _serving(entries)
+    wanted = wanted.lower()
     if _PREFIX.fullmatch(wanted) is None:
         raise ConfigurationError(
             f"RELEASE: expected {SHORTEST_PREFIX} or more digits of a model's SHA-256 or of a commit, found {wanted!a}"

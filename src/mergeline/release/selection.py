@@ -19,6 +19,7 @@ SIGNS: Final[Mapping[str, Any]] = MappingProxyType(
         ">=": operator.ge,
         "<=": operator.le,
         "!=": operator.ne,
+        "==": operator.eq,
         "=": operator.eq,
         ">": operator.gt,
         "<": operator.lt,
@@ -42,7 +43,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a release has to be; what is None, or no condition, does not matter. `tag` may hold `*` and `?`."""
+    """What a release has to be; what is None, or no condition, does not matter. `tag` may hold `*` and `?`.
+
+    A release that production and staging serve has the status of both.
+    """
 
     status: Status | None = None
     tag: str | None = None
@@ -61,7 +65,7 @@ class Selection:
     def _fits(self, entry: Entry) -> bool:
         metrics = entry.evidence.metrics if entry.evidence else {}
         return (
-            (self.status is None or self.status in (entry.status, *entry.environments.values()))
+            (self.status is None or self.status in (entry.status, entry.environments.get(self.status)))
             and (self.tag is None or any(fnmatch.fnmatchcase(tag, self.tag) for tag in entry.tags))
             and all(condition.holds(metrics) for condition in self.conditions)
         )
@@ -87,6 +91,6 @@ def parse_condition(text: str) -> Condition:
         bound = math.nan
     if found is None or not math.isfinite(bound):
         raise ConfigurationError(
-            f"--metric: expected a metric, one of {' '.join(SIGNS)}, and a number, as in 'roc_auc>=0.75', found {text!a}"
+            f"--metric: expected a metric, one of {' '.join(SIGNS)} and a number, as in 'roc_auc>=0.75', found {text!a}"
         )
     return Condition(found[1], found[2], bound)

@@ -19,6 +19,8 @@ from mergeline.errors import ConfigurationError
 from mergeline.serve.settings import Settings
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import uvicorn
 
     from mergeline.serve.app import App
@@ -42,10 +44,7 @@ def serve(settings: Settings) -> None:
     with _terminated_well():
         if settings.workers == 1:
             traffic = load_traffic(settings)
-            config = _config(settings, assemble(settings, traffic))
-            import uvicorn
-
-            uvicorn.Server(config).run(sockets=[_bound(config)])
+            _run(_config(settings, assemble(settings, traffic)))
             return
         rehearse(settings)
         with tempfile.TemporaryDirectory(prefix="mergeline-serve-") as folder:
@@ -63,6 +62,24 @@ class Worker:
 
         log_as_json()
         return assemble(self.settings, load_traffic(self.settings))
+
+
+def _run(config: uvicorn.Config) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """uvicorn's, which knows in the end whether a person interrupted it: the event loop may lose the signal."""
+
+        interrupted = False
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.interrupted |= sig == signal.SIGINT
+            super().handle_exit(sig, frame)
+
+    server = Server(config)
+    server.run(sockets=[_bound(config)])
+    if server.interrupted:
+        raise KeyboardInterrupt
 
 
 def _supervise(settings: Settings) -> None:
