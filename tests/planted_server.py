@@ -189,14 +189,14 @@ def failing_shadow() -> None:
     patch.object(Variant, "score", fails).start()
 
 
-def held_shadow() -> None:
-    """The shadow scores nothing before the file that `PLANTED_GO` names is there."""
+def held(is_held: Callable[[Any, Any], bool]) -> None:
+    """What is held is not scored before the file that `PLANTED_GO` names is there."""
     from mergeline.serve.variants import Variant
 
     score, go = Variant.score, Path(os.environ["PLANTED_GO"])
 
     def waits(self: Variant, rows: Any) -> Any:
-        while self.name == "shadow" and not go.exists():
+        while is_held(self, rows) and not go.exists():
             time.sleep(0.01)
         return score(self, rows)
 
@@ -240,7 +240,8 @@ PLANTS: dict[str, Callable[[], None]] = {
     "telling": telling,
     "growing": growing,
     "failing-shadow": failing_shadow,
-    "held-shadow": held_shadow,
+    "held-shadow": lambda: held(lambda variant, rows: variant.name == "shadow"),
+    "held-batches": lambda: held(lambda variant, rows: len(rows) > 100),
     "failing-keep": failing_keep,
     "slow-start": slow_start,
 }

@@ -365,6 +365,23 @@ def test_workers_that_wait_after_sigterm_answer_on(released: Released, row: dict
         assert server.ended() == 0
 
 
+# ---- Many rows -------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_of_many_rows_holds_no_other_up(released: Released, row: dict[str, Any], tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    options = (*released.options, "--log", "none")
+    with serving(released.root, *options, plant=["held-batches"], PLANTED_GO=str(go)) as server:
+        with ThreadPoolExecutor(1) as pool:
+            many = pool.submit(server.predict, [row] * 500)
+            server.wait_until("it is scored", lambda: server.metric("mergeline_requests_running") == 1)
+            alone = server.predict([row])
+            assert not many.done()
+            go.touch()
+            assert {each["score"] for each in many.result(PATIENCE_S)} == {alone[0]["score"]}
+        assert server.metric("mergeline_predictions_total") == 501
+
+
 # ---- A log that fails ------------------------------------------------------------------------------------------------
 
 

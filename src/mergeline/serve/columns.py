@@ -146,7 +146,10 @@ def parquet_bytes(columns: dict[str, Any], metadata: dict[str, str], statistics:
     ) as writer:
         writer.write_table(table, row_group_size=max(1, table.num_rows))
         writer.add_key_value_metadata(metadata)
-    return bytes(sink.getvalue().to_pybytes())
+    body = bytes(sink.getvalue().to_pybytes())
+    del sink, table
+    pa.default_memory_pool().release_unused()
+    return body
 
 
 def _column(kind: Any, there: NDArray[np.bool_], buffers: list[Any], children: list[Any] | None = None) -> Any:

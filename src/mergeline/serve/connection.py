@@ -8,6 +8,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mergeline.serve.joining import Joining
+
 HEAD_TIMEOUT_S = 10.0  # from the connection, or from a request's first byte, to the end of its head
 MAX_HEAD_BYTES = 64 << 10
 
@@ -28,7 +30,7 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Joining(transport))  # type: ignore[arg-type]
         self._head_since = self.loop.time()
         self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._look)
 

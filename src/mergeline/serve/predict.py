@@ -6,7 +6,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ROWS_ON_THE_LOOP = 64  # their scoring takes less than handing it to a thread and back may
 ROWS_TOGETHER = 256  # a call of the runtime costs little beside the rows from here on
 
 
@@ -61,6 +64,15 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     ids: list[str]
     started: float
     answer: asyncio.Future[list[Prediction]]
+
+
+class _Batch(msgspec.Struct, frozen=True, gc=False):
+    """Requests whose rows are scored together, and when that was (microseconds since 1970 UTC)."""
+
+    jobs: Sequence[Job]
+    rows: Rows
+    ids: list[str]
+    ts_us: int
 
 
 class _Scored(msgspec.Struct, frozen=True, gc=False):
@@ -96,6 +108,7 @@ class Predictor:
         self._drift = drift
         self._encode = msgspec.json.Encoder().encode
         self._shadow = None if traffic.shadow is None else Shadow(traffic.shadow, self._keep_shadow)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._waiting: list[Job] = []
         self._waiting_rows = 0
 
@@ -119,24 +132,29 @@ class Predictor:
         return Answer(self._encode(Predictions(await job.answer)))
 
     def _score_waiting(self) -> None:
-        """Answer what waits; a request whose own rows have no finite score fails alone."""
+        """Answer what waits; many rows are scored in a thread, so that the loop goes on with other requests."""
         jobs, self._waiting, self._waiting_rows = self._waiting, [], 0
         if not jobs:
             return
-        try:
-            self._answer(jobs)
-        except Exception as err:
-            waiting = [job for job in jobs if not job.answer.done()]
-            if not waiting:  # else the app says so, of each of them
-                log.exception("rows were answered and not kept", extra={"request_id": jobs[0].ids[0]})
-            for job in waiting:
-                job.answer.set_exception(err)
+        with _failing(jobs):
+            batch = self._batch(jobs)
+            if len(batch.ids) > ROWS_ON_THE_LOOP:
+                scored = asyncio.get_running_loop().run_in_executor(self._pool, self._scored, batch.rows, batch.ids)
+                scored.add_done_callback(lambda done: self._answer_later(batch, done))
+            else:
+                self._answer(batch, self._scored(batch.rows, batch.ids))
 
-    def _answer(self, jobs: Sequence[Job]) -> None:
-        ts_us = time.time_ns() // 1_000
-        rows = self._request.together([job.parsed for job in jobs])
+    def _answer_later(self, batch: _Batch, scored: asyncio.Future[list[_Scored]]) -> None:
+        with _failing(batch.jobs):
+            self._answer(batch, scored.result())
+
+    def _batch(self, jobs: Sequence[Job]) -> _Batch:
         ids = jobs[0].ids if len(jobs) == 1 else [each for job in jobs for each in job.ids]
-        scored = self._scored(rows, ids)
+        return _Batch(jobs, self._request.together([job.parsed for job in jobs]), ids, time.time_ns() // 1_000)
+
+    def _answer(self, batch: _Batch, scored: list[_Scored]) -> None:
+        """Answer a batch; a request whose own rows have no finite score fails alone."""
+        jobs, rows, ids = batch.jobs, batch.rows, batch.ids
         predictions = _predictions(scored[0], ids) if scored[0].positions is None else _in_order(scored, ids)
         if not math.isfinite(sum([each.score for each in predictions])):  # of finite float32 it is finite in float64
             self._answer_apart(jobs, predictions)
@@ -149,15 +167,16 @@ class Predictor:
             at = end
         latency_ms = (time.perf_counter() - jobs[0].started) * 1e3
         for part in scored:
-            self._keep(part, rows, ids, ts_us, latency_ms)
+            self._keep(part, rows, ids, batch.ts_us, latency_ms)
         if self._shadow is not None:
-            self._shadow.listen(rows, ids, ts_us)
+            self._shadow.listen(rows, ids, batch.ts_us)
 
     def _answer_apart(self, jobs: Sequence[Job], predictions: Sequence[Prediction]) -> None:
         """Answer one by one; the request that has no finite score is no prediction, and is logged as none."""
         if len(jobs) > 1:
             for job in jobs:
-                self._answer([job])
+                batch = self._batch([job])
+                self._answer(batch, self._scored(batch.rows, batch.ids))
             return
         row = next(number for number, each in enumerate(predictions) if not math.isfinite(each.score))
         said = f"rows[{row}]: the model has no finite score for these values; see to their size"
@@ -195,6 +214,7 @@ class Predictor:
         """Return when the shadow, if there is one, has scored what was answered, or after `timeout_s` seconds."""
         if self._shadow is not None:
             await self._shadow.close(timeout_s)
+        self._pool.shutdown(wait=False)
 
     def _keep_shadow(
         self, rows: Rows, ids: Sequence[str], ts_us: int, scores: NDArray[np.float64] | None, latency_ms: float
@@ -205,6 +225,19 @@ class Predictor:
         self._tally.predicted(shadow.name, len(rows))
         if self._log is not None:
             self._log.add(_entry(shadow, rows, ids, ts_us, scores, latency_ms))
+
+
+@contextmanager
+def _failing(jobs: Sequence[Job]) -> Iterator[None]:
+    """Let what goes wrong in the block be the answer of those who wait for one, and tell it where nobody does."""
+    try:
+        yield
+    except Exception as err:
+        waiting = [job for job in jobs if not job.answer.done()]
+        if not waiting:  # else the app says so, of each of them
+            log.exception("rows were answered and not kept", extra={"request_id": jobs[0].ids[0]})
+        for job in waiting:
+            job.answer.set_exception(err)
 
 
 def score_of(signature: Signature, scores: NDArray[np.float64]) -> NDArray[np.float64]:
