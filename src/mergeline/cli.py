@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mergeline import __version__
-from mergeline.commands import monitoring, releases
+from mergeline.commands import history, monitoring, releases
 from mergeline.commands import serve as serving
 from mergeline.errors import MergelineError
 
@@ -53,8 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mergeline: interrupted", file=sys.stderr)
         return INTERRUPTED
-    if text:
-        print(text)
+    return _printed(text) if text else 0
+
+
+def _printed(text: str) -> int:
+    """Print, also to a reader such as `head` that has read enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere
     return 0
 
 
@@ -110,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--rerun", action="store_true", help="run evaluate and compare once more, and compare records")
     _base(verb("resync", _resync, "merge the base branch; take its generated files, run again, record"))
     releases.add_verbs(verb)
+    history.add_verbs(verb)
     verb("track", _track, "tell MLflow what it has not been told yet")
     added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
     added.add_argument("--write", action="store_true", help="make the change")

@@ -6,13 +6,14 @@ import fnmatch
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from mergeline.errors import ConfigurationError
 from mergeline.release.ledger import Entry, Status
+from mergeline.report.escape import clean
 
 SIGNS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -58,7 +59,7 @@ class Selection:
         for condition in self.conditions:
             if known and condition.metric not in known:
                 raise ConfigurationError(
-                    f"--metric: no release has {condition.metric!r}, expected one of {', '.join(sorted(known))}"
+                    f"--metric: no release has {condition.metric!r}, expected one of {_named(known)}"
                 )
         return tuple(each for each in entries if self._fits(each))
 
@@ -69,6 +70,11 @@ class Selection:
             and (self.tag is None or any(fnmatch.fnmatchcase(tag, self.tag) for tag in entry.tags))
             and all(condition.holds(metrics) for condition in self.conditions)
         )
+
+
+def _named(metrics: Iterable[str]) -> str:
+    """Names out of records, which are nobody's own: harmless, and not too many."""
+    return clean(", ".join(sorted(clean(name, 60) for name in metrics)), 600)
 
 
 def parse_selection(status: str | None, tag: str | None, metrics: Sequence[str]) -> Selection:
