@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime as dt
 import json
 import logging
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
+M_TRIM_THRESHOLD = -1
+FREE_BYTES = 128 << 10
 BACKLOG = 2_048
 OWN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -41,6 +44,7 @@ def serve(settings: Settings) -> None:
     from mergeline.serve.assembly import assemble, load_traffic, rehearse
 
     log_as_json()
+    _give_memory_back_early()
     with _terminated_well():
         if settings.workers == 1:
             traffic = load_traffic(settings)
@@ -61,6 +65,7 @@ class Worker:
         from mergeline.serve.assembly import assemble, load_traffic
 
         log_as_json()
+        _give_memory_back_early()
         return assemble(self.settings, load_traffic(self.settings))
 
 
@@ -139,6 +144,15 @@ def _bound(config: uvicorn.Config) -> Any:
     host, port = listening.getsockname()[:2]
     log.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
     return listening
+
+
+def _give_memory_back_early() -> None:
+    """Let the C library return what is free at the end of its heap: it would keep what one large request took.
+
+    glibc raises its limit (mallopt(3), M_TRIM_THRESHOLD) by itself otherwise; other C libraries have none.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, FREE_BYTES)
 
 
 @contextmanager
