@@ -43,11 +43,12 @@ types: dev  ## strict types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: dev $(PEERS)/.stamp  ## measure the pipeline, the verdict and the server beside their peers; needs wrk
+bench: dev $(PEERS)/.stamp  ## measure pipeline, verdict, server and rollback beside their peers; needs wrk and kubectl
 	@.ci/install 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.verdict
 	@$(BIN)/python -m benchmarks.serving
+	@$(BIN)/python -m benchmarks.promotion
 
 .PHONY: clean
 clean:  ## remove the environment and the caches; data, models and the stores stay

@@ -1,0 +1,1 @@
+"""What a promotion and a rollback cost."""
