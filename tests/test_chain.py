@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from promoted import PRODUCTION, STAGING, Promoted
 from registry import Registry, registry
+from repositories import TEMPLATE
 from servers import Server, serving
 from test_fetch import key_files
 from tools import tool
@@ -18,17 +20,6 @@ from mergeline.release.manifests import Release, format_release, parse_release
 
 STORE = ".mergeline/store"
 RECEIPT = "models/manifest.json"
-BASE = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: mergeline}
-spec:
-  selector: {matchLabels: {app: mergeline}}
-  template:
-    metadata: {labels: {app: mergeline}}
-    spec: {containers: [{name: server, image: server}]}
-"""
-OVERLAY = "resources: [../../base]\npatches: [{path: release.yaml}]\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +59,9 @@ def made(in_production: Promoted, tmp_path_factory: pytest.TempPathFactory) -> I
         release = parse_release((here.root / PRODUCTION).read_text())
         text = format_release(Release(release.model_sha256, release.store, release.receipt_sha256, image))
         private, public = key_files(place, "team")
-        (here.root / "k8s/base").mkdir()
-        (here.root / "k8s/base/deployment.yaml").write_text(BASE)
-        (here.root / "k8s/base/kustomization.yaml").write_text("resources: [deployment.yaml]\n")
+        shutil.copytree(TEMPLATE / "k8s", here.root / "k8s", dirs_exist_ok=True)
         for path in (STAGING, PRODUCTION):
             (here.root / path).write_text(text)
-            (here.root / path).with_name("kustomization.yaml").write_text(OVERLAY)
         (here.root / PRODUCTION).with_name("signing.pub").write_bytes(public.read_bytes())
         here.commit("The first server's image, and the team's key")
         here.git("push", "-q", "origin", "main")
@@ -178,9 +166,11 @@ def other_digest(running: Running) -> None:
 
 def other_manifest(running: Running) -> None:
     """A later patch of the overlay serves another model than the release file says."""
-    patch = "[{op: replace, path: /spec/template/metadata/annotations/mergeline.dev~1model-sha256, value: " + "c" * 64
-    text = f"{OVERLAY[:-2]}, {{target: {{kind: Deployment}}, patch: '{patch}}}]'}}]\n"
-    (running.here.root / PRODUCTION).with_name("kustomization.yaml").write_text(text)
+    annotation = "/spec/template/metadata/annotations/mergeline.dev~1model-sha256"
+    patch = f"[{{op: replace, path: {annotation}, value: {'c' * 64}}}]"
+    file = (running.here.root / PRODUCTION).with_name("kustomization.yaml")
+    own = "  - path: release.yaml\n"
+    file.write_text(file.read_text().replace(own, f"{own}  - {{target: {{kind: Deployment}}, patch: '{patch}'}}\n"))
     running.here.commit("A patch")
 
 

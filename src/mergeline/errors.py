@@ -4,6 +4,7 @@ MergelineError
 ├── ConfigurationError   2   params.yaml, dvc.yaml or the command line
 ├── DataError            3   a table, a row, a blocking expectation
 ├── GateRefused          4   the branch may not be merged as it is
+├── DegradationFound     5   a model that runs, and does worse than it may
 ├── VerificationError    6   bytes or scores that are not what they must be
 └── ServiceError         7   a database, a web server, a remote, a subprocess
 """
@@ -35,6 +36,12 @@ class GateRefused(MergelineError):
     """A branch that may not be merged, with the questions that it does not answer."""
 
     exit_code = 4
+
+
+class DegradationFound(MergelineError):
+    """A model does worse than it may: in a canary, or since it was promoted."""
+
+    exit_code = 5
 
 
 class VerificationError(MergelineError):

@@ -69,7 +69,7 @@ def settings_of(root: Path, parsed: argparse.Namespace, environment: Mapping[str
     from mergeline.serve.settings import Ending, Limits, Settings
 
     _take_from(environment, parsed)
-    name, wanted = _wanted(root, parsed)
+    name, wanted = wanted_release(root, parsed)
     challenger = _challenger(root, parsed, wanted)
     if challenger is None and (parsed.share is not None or parsed.shadow):
         raise ConfigurationError("--share and --shadow need a --challenger")
@@ -103,7 +103,7 @@ def settings_of(root: Path, parsed: argparse.Namespace, environment: Mapping[str
 def fetch_release(root: Path, parsed: argparse.Namespace, environment: Mapping[str, str]) -> str:
     """Put a release's bytes where a server looks for them, verified; return what was done."""
     _take_from(environment, parsed)
-    name, wanted = _wanted(root, parsed)
+    name, wanted = wanted_release(root, parsed)
     folder = parsed.folder or local_folder(root, wanted.model_sha256)
     fetched = fetch(wanted, root, folder)
     size = sum(len(content) for content in fetched.content.values())
@@ -131,9 +131,8 @@ def sign(root: Path, parsed: argparse.Namespace, environment: Mapping[str, str])
 
     password = environment.get("MERGELINE_KEY_PASSWORD")
     signer = Kms.open(parsed.kms) if parsed.kms else KeyFile.read(parsed.private_key, password)
-    parsed.key = None
     _take_from(environment, parsed)
-    name, wanted = _wanted(root, parsed)
+    name, wanted = wanted_release(root, parsed)
     store = open_store(wanted.store, root)
     model = store.verify_model(wanted.model_sha256)
     own = signing.fingerprint(signer.public_key)
@@ -154,23 +153,24 @@ def release_options(added: argparse.ArgumentParser) -> None:
     added.add_argument("--receipt", metavar="SHA256", help="the receipt of --model")
 
 
+def wanted_release(root: Path, parsed: argparse.Namespace) -> tuple[str, Wanted]:
+    """Return what to call a release, and what it names, by the options that `release_options` declares."""
+    key = getattr(parsed, "key", None)
+    if parsed.model:
+        if not parsed.store:
+            raise ConfigurationError("--model needs the --store that holds it")
+        return "model", Wanted(parsed.model, parsed.store, parsed.receipt, key)
+    if parsed.release:
+        return parsed.release.stem, _released(parsed.release, key)
+    name = parsed.environment or "production"
+    return name, _released(root / OVERLAYS / name / "release.yaml", key)
+
+
 def _release_options(added: argparse.ArgumentParser) -> None:
     release_options(added)
     added.add_argument("--folder", type=Path, help="where the release's bytes are kept (default: .mergeline/releases)")
     key = "the public key by whose owner the model has to be signed (default: the overlay's signing.pub, if any)"
     added.add_argument("--key", type=Path, metavar="FILE", help=key)
-
-
-def _wanted(root: Path, parsed: argparse.Namespace) -> tuple[str, Wanted]:
-    """The release and what to call it."""
-    if parsed.model:
-        if not parsed.store:
-            raise ConfigurationError("--model needs the --store that holds it")
-        return "model", Wanted(parsed.model, parsed.store, parsed.receipt, parsed.key)
-    if parsed.release:
-        return parsed.release.stem, _released(parsed.release, parsed.key)
-    name = parsed.environment or "production"
-    return name, _released(root / OVERLAYS / name / "release.yaml", parsed.key)
 
 
 def _released(path: Path, key: Path | None) -> Wanted:

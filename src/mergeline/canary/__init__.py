@@ -1,0 +1,1 @@
+"""A canary: traffic moves to a candidate in steps, each of which its metrics have to allow."""
