@@ -67,7 +67,7 @@ COMPARED = Champion(
     (),
     {"days": 5},
 )
-CHECKS = ["fresh", "receipt", "champion", "staging release", "production release", "verdict"]
+CHECKS = ["fresh", "receipt", "champion", "staging release", "production release", "retirement", "verdict"]
 
 # ---- Differences -----------------------------------------------------------------------------------------------------
 

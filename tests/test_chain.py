@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from test_fetch import key_files
 from tools import tool
 
 from mergeline.release.manifests import Release, format_release, parse_release
+from mergeline.release.retirement import Phase, Retirement, format_retirements
 
 STORE = ".mergeline/store"
 RECEIPT = "models/manifest.json"
@@ -95,7 +97,7 @@ def test_a_release_that_is_served_holds_link_by_link(running: Running) -> None:
     assert [line.split(":")[0].split() for line in lines] == [
         ["held", name]
         for name in (
-            *("commit", "receipt", "dvc.lock", "environment", "store"),
+            *("commit", "receipt", "dvc.lock", "environment", "retirement", "store"),
             *("signature", "image", "manifest", "server"),
         )
     ]
@@ -138,6 +140,13 @@ def other_receipt(running: Running) -> None:
         file = running.here.root / path
         file.write_text(file.read_text().replace(was, "a" * 64))
     running.here.commit("Another receipt")
+
+
+def retired_model(running: Running) -> None:
+    """The model that production serves was to be gone by today."""
+    gone = Retirement(str(running.release.model_sha256), dt.date(2020, 1, 1), Phase.RETIRED)
+    (running.here.root / "k8s/retirements.yaml").write_text(format_retirements([gone]))
+    running.here.commit("Retired")
 
 
 def other_bytes(running: Running) -> None:
@@ -212,6 +221,7 @@ def not_committed(running: Running) -> None:
         pytest.param(other_receipt, "receipt", id="receipt"),
         pytest.param(other_lock, "dvc.lock", id="dvc.lock"),
         pytest.param(other_environment, "environment", id="other environment"),
+        pytest.param(retired_model, "retirement", id="retired"),
         pytest.param(other_bytes, "store", id="store bytes"),
         pytest.param(no_bytes, "store", id="missing object"),
         pytest.param(no_receipt_in_the_store, "store", id="missing receipt"),

@@ -24,6 +24,7 @@ PURE = (
     *("mergeline.release.receipt", "mergeline.release.history", "mergeline.release.ledger"),
     *("mergeline.release.evidence", "mergeline.release.selection", "mergeline.release.dora"),
     *("mergeline.release.lineage", "mergeline.release.openlineage", "mergeline.release.printed"),
+    "mergeline.release.retirement",
 )
 LAYERS = ("facts", "pure", "edges")
 HEAVY = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,12 +23,15 @@ from mergeline.layout import (
     PRODUCTION,
     RECEIPT,
     RECORDED,
+    RETIREMENTS,
     STAGING,
 )
 from mergeline.params import PARAMS_FILE
 from mergeline.release.champion import Champion
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
 from mergeline.release.receipt import SERVING_CONTRACT, parse_receipt
+from mergeline.release.records import retirements
+from mergeline.release.retirement import parse_retirements, retired
 
 if TYPE_CHECKING:
     from mergeline.params import Params
@@ -53,6 +57,7 @@ def findings(root: Path, base: str | None, settings: Params) -> Iterator[Finding
     - `receipt`: the receipt is that of this dvc.lock, these data, this model;
     - `champion`: the comparison was with what production serves now, by the policy that holds now;
     - `releases`: each environment serves what the verdict, a promotion or a revert may put there;
+    - `retirement`: no environment comes to serve a model that is retired, here or on the base branch;
     - `verdict`: the candidate was not rejected.
     """
     unchanged = base_branch.unchanged(root, base)
@@ -64,6 +69,7 @@ def findings(root: Path, base: str | None, settings: Params) -> Iterator[Finding
     yield _champion(root, base, settings)
     comparison = _comparison(root)
     yield from _releases(root, base, settings, comparison, unchanged=unchanged)
+    yield _retirement(root, base)
     yield _verdict(comparison, unchanged=unchanged)
 
 
@@ -194,7 +200,7 @@ def _releases(
     for path in (STAGING, PRODUCTION):
         name = f"{path.parent.name} release"
         try:
-            mine = parse_release((root / path).read_text(encoding="utf-8")) if (root / path).exists() else NO_RELEASE
+            mine = _own_release(root, path)
         except (UnicodeDecodeError, VerificationError) as err:
             yield Finding(name, False, f"{path}: {err}")
             continue
@@ -223,6 +229,27 @@ def _known_release(root: Path, base: str | None, path: Path, mine: Release, name
         return Finding(name, True, "it was live before: a rollback, nothing is trained")
     allowed = "what staging serves or what was live before" if path == PRODUCTION else "what was live before"
     return Finding(name, False, f"{path} names a release that no verdict made; expected {allowed}")
+
+
+def _retirement(root: Path, base: str | None) -> Finding:
+    try:
+        own = (root / RETIREMENTS).read_text(encoding="utf-8") if (root / RETIREMENTS).exists() else "[]"
+        gone = retired(parse_retirements(own)) | (retired(retirements(root, base)) if base else frozenset())
+    except (UnicodeDecodeError, VerificationError) as err:
+        return Finding("retirement", False, str(err))
+    wrong = []
+    for path in (STAGING, PRODUCTION):
+        with contextlib.suppress(UnicodeDecodeError, VerificationError):  # the finding of its release says so
+            mine = _own_release(root, path)
+            if mine.model_sha256 in gone and mine != base_branch.release(root, base, path):
+                wrong.append(f"{path.parent.name} serves {str(mine.model_sha256)[:12]}")
+    if wrong:
+        return Finding("retirement", False, f"{' and '.join(wrong)}, which is retired; promote another model")
+    return Finding("retirement", True, "no environment comes to serve a model that is retired")
+
+
+def _own_release(root: Path, path: Path) -> Release:
+    return parse_release((root / path).read_text(encoding="utf-8")) if (root / path).exists() else NO_RELEASE
 
 
 def _but_image(release: Release) -> tuple[str | None, ...]:

@@ -28,6 +28,8 @@ RECEIPT = Path("models/manifest.json")
 OVERLAYS = Path("k8s/overlays")
 STAGING = OVERLAYS / "staging" / "release.yaml"
 PRODUCTION = OVERLAYS / "production" / "release.yaml"
+RETIREMENTS = Path("k8s/retirements.yaml")
+RETIREMENT_PATCH = OVERLAYS / "production" / "retirement.yaml"
 
 TIMINGS = Path(".mergeline/timings.json")
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mergeline import git
-from mergeline.errors import ConfigurationError
+from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.layout import COMPARISON, PRODUCTION, STAGING
 from mergeline.release.history import Deployment, standing
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
-from mergeline.release.proposals import Base, Outcome, Proposal, fetch_base, propose
-from mergeline.release.records import deployments, receipt_of
+from mergeline.release.proposals import Base, Proposal, fetch_base, propose
+from mergeline.release.records import deployments, receipt_of, retirements
+from mergeline.release.retirement import retired
 from mergeline.report.escape import clean
 
 PROMOTION = "promote/production"
@@ -26,8 +27,10 @@ def propose_production(root: Path, remote: str) -> str:
     release = _release(staged)
     if staged is None or not release.is_release:
         return f"nothing to propose: staging serves no release on {base.name}"
+    if release.model_sha256 in retired(retirements(root, base.commit)):
+        raise VerificationError(f"propose: model {str(release.model_sha256)[:12]} is retired; promote another one")
     outcome = propose(root, remote, base, Proposal(PROMOTION, {PRODUCTION: staged}, _promotion(root, base, release)))
-    return f"{_said(outcome, PROMOTION, base)}: production to model {str(release.model_sha256)[:12]}"
+    return f"{outcome.sentence(PROMOTION, base)}: production to model {str(release.model_sha256)[:12]}"
 
 
 def rollback(root: Path, remote: str, wanted: str | None) -> str:
@@ -40,14 +43,14 @@ def rollback(root: Path, remote: str, wanted: str | None) -> str:
     lived = deployments(root, base.commit, PRODUCTION)
     if not lived:
         raise ConfigurationError(f"rollback: production had no release on {base.name} yet")
-    target = _target(lived, wanted)
+    target = _target(lived, wanted, retired(retirements(root, base.commit)))
     current = lived[-1]
     if target.release == current.release:
         return f"nothing to roll back: production serves model {_short(current)} already"
     outcome = propose(
         root, remote, base, Proposal(ROLLBACK, {PRODUCTION: target.content}, _revert(lived, target, current))
     )
-    return f"{_said(outcome, ROLLBACK, base)}: production from model {_short(current)} back to {_short(target)}"
+    return f"{outcome.sentence(ROLLBACK, base)}: production from model {_short(current)} back to {_short(target)}"
 
 
 def sync_registry(root: Path, environment: Mapping[str, str]) -> str:
@@ -62,9 +65,10 @@ def sync_registry(root: Path, environment: Mapping[str, str]) -> str:
     return f"{found.versions} models of Git, {found.new} of them new; {aliases}"
 
 
-def _target(lived: tuple[Deployment, ...], wanted: str | None) -> Deployment:
+def _target(lived: tuple[Deployment, ...], wanted: str | None, gone: frozenset[str]) -> Deployment:
     if wanted is None:
-        good = [each.release for each in standing(lived)[:-1] if each.release.is_release]
+        before = [each.release for each in standing(lived)[:-1] if each.release.is_release]
+        good = [each for each in before if each.model_sha256 not in gone]
         if not good:
             raise ConfigurationError("rollback: production had no other release before; there is none to go back to")
         return _last(lived, good[-1])
@@ -78,7 +82,10 @@ def _target(lived: tuple[Deployment, ...], wanted: str | None) -> Deployment:
         known = ", ".join(dict.fromkeys(f"{_short(each)} ({each.commit[:12]})" for each in lived))
         which = "several releases" if named else "no release"
         raise ConfigurationError(f"rollback: --to {wanted}: {which} of production; it served {known}")
-    return _last(lived, named.pop())
+    release = named.pop()
+    if release.model_sha256 in gone:
+        raise VerificationError(f"rollback: model {str(release.model_sha256)[:12]} is retired; name another release")
+    return _last(lived, release)
 
 
 def _last(lived: tuple[Deployment, ...], release: Release) -> Deployment:
@@ -105,16 +112,6 @@ def _revert(lived: tuple[Deployment, ...], target: Deployment, current: Deployme
     taken = list(lived[lived.index(target) + 1 :])
     lines = [title, "", *(f"This reverts commit {each.commit}." for each in reversed(taken)), ""]
     return "\n".join([*lines, f"Model-SHA256: {target.release.model_sha256 or 'none'}"])
-
-
-def _said(outcome: Outcome, branch: str, base: Base) -> str:
-    return {
-        Outcome.MADE: f"proposed on {branch}; merge it into {base.name}",
-        Outcome.REPLACED: f"proposed on {branch} in place of an older proposal; merge it into {base.name}",
-        Outcome.STANDS: f"{branch} proposes it already; merge it into {base.name}",
-        Outcome.WITHDRAWN: f"{base.name} has it already, {branch} is removed",
-        Outcome.NOTHING: f"{base.name} has it already",
-    }[outcome]
 
 
 def _release(content: bytes | None) -> Release:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 from collections.abc import Callable
 
@@ -22,6 +23,14 @@ def add_verbs(verb: Verb) -> None:
     added.add_argument("--environment", choices=["staging", "production"], default="production")
     added.add_argument("--url", help="the address of a running server, to be asked what it serves")
     added.add_argument("--registry", action="store_true", help="ask the registry for the image, too")
+    added = verb("retire", _retire, "announce the end of a model, or propose the phases that are due")
+    what = added.add_mutually_exclusive_group(required=True)
+    what.add_argument("release", nargs="?", metavar="RELEASE", help="the beginning of its model's SHA-256")
+    what.add_argument("--due", action="store_true", help="propose every phase whose day has come")
+    added.add_argument("--on", type=dt.date.fromisoformat, metavar="DAY", help="the day on which it is gone")
+    text = "the day that counts as today (default: today, UTC)"
+    added.add_argument("--as-of", type=dt.date.fromisoformat, metavar="DAY", help=text)
+    _remote(added)
     verb("sync-registry", _sync_registry, "make MLflow's registry say what Git says: versions, tags, aliases")
 
 
@@ -47,6 +56,18 @@ def _verify(parsed: argparse.Namespace) -> str:
     return verify.verify(
         parsed.root, parsed.environment, parsed.url, ask_registry=parsed.registry, variables=os.environ
     )
+
+
+def _retire(parsed: argparse.Namespace) -> str:
+    from mergeline.commands import retirement
+    from mergeline.errors import ConfigurationError
+
+    today = parsed.as_of or dt.datetime.now(dt.UTC).date()
+    if parsed.due:
+        return retirement.bring_forward(parsed.root, parsed.remote, today)
+    if parsed.on is None:
+        raise ConfigurationError("retire: expected --on DAY, the day on which the model is gone")
+    return retirement.announce(parsed.root, parsed.remote, parsed.release, parsed.on, today)
 
 
 def _sync_registry(parsed: argparse.Namespace) -> str:

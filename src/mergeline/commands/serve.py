@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ def serve_options(added: argparse.ArgumentParser) -> None:
         "--wait-seconds", type=_seconds, help="how long to answer, not ready, after SIGTERM (default: 5)"
     )
     added.add_argument("--api-key-file", type=Path, metavar="FILE", help="clients must send the key in this file")
+    text = "the day on which the model goes; answers tell clients so (Deprecation, Sunset)"
+    added.add_argument("--sunset", type=dt.date.fromisoformat, metavar="DAY", help=text)
     added.add_argument(
         "--access-log", action="store_true", default=None, help="log every request, not only those that fail"
     )
@@ -96,6 +99,7 @@ def settings_of(root: Path, parsed: argparse.Namespace, environment: Mapping[str
         ending=Ending(**_given(wait_s=parsed.wait_seconds)),
         api_key_file=parsed.api_key_file,
         access_log=bool(parsed.access_log),
+        sunset=parsed.sunset,
         **_given(host=parsed.host, port=parsed.port, workers=parsed.workers),
     )
 
@@ -255,4 +259,5 @@ VARIABLES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("share", "log_share"), _share),
     **dict.fromkeys(("shadow", "access_log"), _flag),
     "port": _port,
+    "sunset": dt.date.fromisoformat,
 }

@@ -29,7 +29,8 @@ from mergeline.release.manifests import (
     parse_release,
 )
 from mergeline.release.receipt import Receipt
-from mergeline.release.records import deployments, receipt_of
+from mergeline.release.records import deployments, receipt_of, retirements
+from mergeline.release.retirement import Phase
 
 SIGNING_KEY = "signing.pub"
 TIMEOUT_S = 10.0
@@ -97,6 +98,7 @@ class Chain:
             yield self._link("receipt", lambda: self._receipt(release, receipt, recorded))
             yield self._link("dvc.lock", lambda: self._lock(release, receipt, recorded))
         yield self._link("environment", lambda: self._reviewed(release, recorded))
+        yield self._link("retirement", lambda: self._going(release))
         yield self._link("store", lambda: self._stored(release, receipt))
         yield self._link("signature", lambda: self._signed(release))
         yield self._link("image", lambda: self._image(release))
@@ -156,6 +158,16 @@ class Chain:
                 f"{self.environment} serves a release that staging never served; promote from there"
             )
         return "staging served it first"
+
+    def _going(self, release: Release) -> str:
+        going = next(
+            (each for each in retirements(self.root, self.commit) if each.model_sha256 == release.model_sha256), None
+        )
+        if going is None:
+            return "nobody has asked for the end of this model"
+        if going.phase is Phase.RETIRED:
+            raise VerificationError(f"model {going.model_sha256[:12]} is retired since {going.on}; serve another one")
+        return f"{going.phase}: it goes on {going.on}"
 
     # ---- In the stores ---------------------------------------------------------------------------------------------
 

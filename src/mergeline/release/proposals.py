@@ -29,6 +29,20 @@ class Outcome(StrEnum):
     WITHDRAWN = "withdrawn"  # the base has it already, the branch is gone
     NOTHING = "nothing"  # the base has it already, there was no branch
 
+    def sentence(self, branch: str, base: Base) -> str:
+        """Return what there is to do.
+
+        >>> Outcome.STANDS.sentence("promote/production", Base("main", "0" * 40))
+        'promote/production proposes it already; merge it into main'
+        """
+        return {
+            Outcome.MADE: f"proposed on {branch}; merge it into {base.name}",
+            Outcome.REPLACED: f"proposed on {branch} in place of an older proposal; merge it into {base.name}",
+            Outcome.STANDS: f"{branch} proposes it already; merge it into {base.name}",
+            Outcome.WITHDRAWN: f"{base.name} has it already, {branch} is removed",
+            Outcome.NOTHING: f"{base.name} has it already",
+        }[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Base:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mergeline import git
 from mergeline.errors import VerificationError
-from mergeline.layout import RECEIPT
+from mergeline.layout import RECEIPT, RETIREMENTS
 from mergeline.release.history import Deployment
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
 from mergeline.release.receipt import Receipt, parse_receipt
+from mergeline.release.retirement import Retirement, parse_retirements
 
 
 def deployments(root: Path, commit: str, path: Path) -> tuple[Deployment, ...]:
@@ -50,3 +51,9 @@ def receipt_of(root: Path, commit: str, release: Release) -> tuple[Receipt | Non
         if content is not None and hashlib.sha256(content).hexdigest() == release.receipt_sha256:
             return parse_receipt(content.decode("utf-8", "replace")), each.sha
     return None, None
+
+
+def retirements(root: Path, commit: str) -> tuple[Retirement, ...]:
+    """Return the models that are to go, as a commit has them."""
+    content = git.read(root, commit, RETIREMENTS)
+    return () if content is None else parse_retirements(content.decode("utf-8", "replace"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mergeline.errors import ServiceError
+from mergeline.release.retirement import DEPRECATED_DAYS
 from mergeline.serve import pages
 from mergeline.serve.ids import Ids
 from mergeline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
@@ -35,6 +38,7 @@ PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-refe
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Work = Callable[[bytes, str], Awaitable[Answer]]
 Read = Callable[[], Awaitable[Answer]]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Parts:
     key: ApiKey
     limits: Limits
     access_log: bool
+    headers: Headers  # of every answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,7 @@ class App:
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", request_id.encode()),
         ]
+        headers += self._parts.headers
         if answer.headers:
             headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
         if self._parts.lifecycle.is_leaving:
@@ -216,6 +222,19 @@ class App:
 
     async def _page(self) -> Answer:
         return Answer(self._home.html(self._parts.watch.status()), HTML, headers=self._page_headers)
+
+
+def sunset_headers(day: dt.date | None) -> Headers:
+    """Return what tells clients that the model goes on a day: Deprecation (RFC 9745) and Sunset (RFC 8594).
+
+    >>> sunset_headers(dt.date(2027, 3, 1))
+    ((b'deprecation', b'@1796083200'), (b'sunset', b'Mon, 01 Mar 2027 00:00:00 GMT'))
+    """
+    if day is None:
+        return ()
+    at = dt.datetime.combine(day, dt.time(), dt.UTC)
+    since = round((at - dt.timedelta(DEPRECATED_DAYS)).timestamp())
+    return (b"deprecation", b"@%d" % since), (b"sunset", format_datetime(at, usegmt=True).encode())
 
 
 def _reads(name: str, read: Read) -> dict[str, Look | Job]:

@@ -7,7 +7,7 @@ import os
 from mergeline.errors import ConfigurationError
 from mergeline.logstore import LogStore, open_log
 from mergeline.release.fetch import Wanted, fetch
-from mergeline.serve.app import App, Parts
+from mergeline.serve.app import App, Parts, sunset_headers
 from mergeline.serve.drift import DriftWindow
 from mergeline.serve.ids import Ids
 from mergeline.serve.labelling import Labelling
@@ -89,6 +89,7 @@ def assemble(settings: Settings, traffic: Traffic) -> App:
             key=key,
             limits=settings.limits,
             access_log=settings.access_log,
+            headers=sunset_headers(settings.sunset),
         )
     )
 

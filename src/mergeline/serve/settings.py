@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Settings:
     """All that a worker needs to know; it can be pickled.
 
     `folder` is where the release's bytes are put or lie already. `share` is the challenger's (0 to 1), None for a
-    shadow. `log_url` is None where nothing is logged. `state` is a folder that several workers share, None for one.
+    shadow. `log_url` is None where nothing is logged. `sunset` is the day on
+    which the model goes. `state` is a folder that several workers share, None for one.
     """
 
     root: Path
@@ -58,4 +60,5 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     api_key_file: Path | None = None
     access_log: bool = False
+    sunset: dt.date | None = None
     state: Path | None = None
