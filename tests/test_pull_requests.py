@@ -283,21 +283,34 @@ def no_training(tmp_path: Path) -> dict[str, str]:
 
 
 def test_r2_merge_promotion_and_rollback_train_nothing(reviewed: Promoted, no_training: dict[str, str]) -> None:
-    def verbs() -> None:
-        for verb in ("repro", "record", "gate"):
-            done = reviewed.run(verb, **no_training)
-            assert done.returncode == 0, done.stdout + done.stderr
+    """The whole way of a release by its own verbs: record, merge, propose, merge, verify, roll back, merge, verify."""
 
+    def good(*arguments: str) -> str:
+        done = reviewed.run(*arguments, **no_training)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def reviewed_branch(name: str) -> None:
+        """What the workflow does on the branch's pull request; then it is merged."""
+        reviewed.git("fetch", "-q", "origin")
+        reviewed.git("checkout", "-q", "-b", name, f"origin/{name}")
+        for verb in ("repro", "record", "gate"):
+            good(verb)
+        reviewed.merge(name)
+
+    first, second = release(reviewed, PRODUCTION), release(reviewed, STAGING)
+    before = (reviewed.root / PRODUCTION).read_bytes()
     reviewed.merge("better")
-    verbs()
-    reviewed.branch("promote/production")
-    shutil.copy(reviewed.root / STAGING, reviewed.root / PRODUCTION)
-    reviewed.commit("release(production)")
-    verbs()
-    reviewed.merge("promote/production")
-    reviewed.branch("rollback")
-    reviewed.git("revert", "--no-edit", "HEAD")
-    verbs()
+    for verb in ("repro", "record", "gate"):
+        good(verb)
+    good("propose", "production")
+    reviewed_branch("promote/production")
+    assert release(reviewed, PRODUCTION) == second != first
+    assert f"held     receipt: commit {reviewed.git('rev-parse', 'HEAD~1')[:12]}" in good("verify")
+    good("rollback")
+    reviewed_branch("rollback/production")
+    assert (reviewed.root / PRODUCTION).read_bytes() == before
+    assert "held     environment: staging served it first" in good("verify")
     assert reviewed.git("status", "--porcelain") == ""
 
 
