@@ -227,6 +227,7 @@ class TestAdd:
             ("request_id,label\na\n", "row 1: expected 2 cells, found fewer"),
             ("request_id,lable\na,yes\n", "found no label"),
             ("request_id,label,score\na,yes,1\n", "found 'score' as well"),
+            ("request_id,label,label\na,yes,no\n", "found label twice"),
             ("request_id,label\n", "expected labels, found no row"),
             ("", "found no request_id"),
             ('request_id,label\na,"yes\n', "expected CSV as UTF-8"),

@@ -500,3 +500,13 @@ def test_text_and_shapes_stand_out_by_day_and_by_night() -> None:
 def test_the_twin_a_faint_colour_is_found() -> None:
     style = Page(home()).code[0]
     assert ("soft", "ground") in faint(style.replace(palettes(style)[0]["soft"], "#b0b0b0"))
+
+
+def test_a_server_without_a_log_describes_no_labels() -> None:
+    asked = signature(Task.BINARY)
+    model = RequestModel(asked, 100)
+    without, with_log = (describe(model, SHA256, guarded=False, logged=logged) for logged in (False, True))
+    assert with_log["paths"].keys() - without["paths"].keys() == {"/labels"}
+    assert b"/labels" in pages.docs(with_log)
+    assert b"POST /labels" not in pages.docs(without)
+    assert pages.Home(without)

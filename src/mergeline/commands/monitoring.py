@@ -275,8 +275,9 @@ def _of_parquet(file: Path) -> Iterator[dict[str, Any]]:
 def _check_columns(file: Path, names: Sequence[str]) -> None:
     absent = [name for name in COLUMNS[:2] if name not in names]
     unknown = [name for name in names if name not in COLUMNS]
-    if absent or unknown:
-        found = f"no {absent[0]}" if absent else f"{unknown[0]!r} as well"
+    twice = [name for name in COLUMNS if list(names).count(name) > 1]
+    if absent or unknown or twice:
+        found = f"no {absent[0]}" if absent else f"{unknown[0]!r} as well" if unknown else f"{twice[0]} twice"
         raise DataError(
             f"{file}: expected the columns {', '.join(COLUMNS)} (the last two may be left out), found {found}"
         )

@@ -81,7 +81,7 @@ def assemble(settings: Settings, traffic: Traffic) -> App:
         Parts(
             predictor=Predictor(traffic, request, ids, tally, prediction_log, drift),
             labelling=None if intake is None else Labelling(intake, champion.signature),
-            described=describe(request, champion.sha256, guarded=key.is_set),
+            described=describe(request, champion.sha256, guarded=key.is_set, logged=intake is not None),
             watch=watch,
             lifecycle=lifecycle,
             tally=tally,

@@ -25,8 +25,11 @@ REFUSALS = {
 EXAMPLE_ID = "01900000-0000-7000-8000-000000000001"
 
 
-def describe(model: RequestModel, sha256: str, *, guarded: bool) -> dict[str, Any]:
-    """Return the description as OpenAPI 3.1 has it; the examples are known samples with the scores that they get."""
+def describe(model: RequestModel, sha256: str, *, guarded: bool, logged: bool = True) -> dict[str, Any]:
+    """Return the description as OpenAPI 3.1 has it; the examples are known samples with the scores that they get.
+
+    `guarded`: whether a key is asked for; `logged`: whether there is a log, and so labels are taken.
+    """
     signature = model.signature
     types = [model.type, Predictions, LabelsRequest, LabelsAnswer, ProblemRecord]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -72,6 +75,8 @@ def describe(model: RequestModel, sha256: str, *, guarded: bool) -> dict[str, An
         },
         "components": {"schemas": components},
     }
+    if not logged:
+        del described["paths"]["/labels"]
     if guarded:
         described["components"]["securitySchemes"] = {
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
