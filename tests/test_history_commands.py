@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_promotion import ENVIRONMENT, PRODUCTION, STAGING, Clone, make
 
+from mergeline import git
 from mergeline.commands import history
 from mergeline.commands.promotion import PROMOTION, ROLLBACK, propose_production, rollback
 from mergeline.errors import ConfigurationError, MergelineError
-from mergeline.release import branch
-from mergeline.release.branch import read_ledger, read_many
+from mergeline.git import read_many
+from mergeline.release.branch import read_ledger
 from mergeline.release.manifests import NO_RELEASE, Release, format_release
 from mergeline.release.model import Model, ModelFile
 from mergeline.release.receipt import Receipt, format_receipt
@@ -522,7 +523,7 @@ def test_the_twin_one_process_a_file_grows_with_the_history(tmp_path: Path, monk
         return {name: read_many(root, [name], kind)[name] for name in names}
 
     short_one, long_one = (long_history(tmp_path / str(models), models) for models in (2, 12))
-    monkeypatch.setattr(branch, "read_many", one_by_one)
+    monkeypatch.setattr(git, "read_many", one_by_one)
     assert processes(long_one, monkeypatch) > processes(short_one, monkeypatch) + 20
 
 

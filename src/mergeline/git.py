@@ -96,6 +96,22 @@ def read(root: Path, commit: str, path: Path) -> bytes | None:
     return ran.stdout if ran is not None and ran.returncode == 0 else None
 
 
+def read_many(root: Path, names: Sequence[str], kind: str = "blob") -> dict[str, bytes | None]:
+    """Return the content of objects of Git, `commit:./path` or a SHA-1, in one process; None where there is none.
+
+    An object of another kind is none. Raises `ConfigurationError` where Git fails.
+    """
+    if not names:
+        return {}
+    ran = _run(root, "cat-file", "--batch", content="\n".join(names).encode() + b"\n")
+    if ran is None:
+        raise ConfigurationError("git: not installed; this command works on a Git repository")
+    if ran.returncode:
+        said = " ".join(ran.stderr.decode("utf-8", "replace").split())
+        raise ConfigurationError(f"git cat-file: {said[:300]}")
+    return dict(zip(names, _objects(ran.stdout, len(names), kind), strict=True))
+
+
 def versions(root: Path, commit: str, path: Path, *, merged: bool = True) -> tuple[bytes, ...]:
     """Return every content that a file had in the history of a commit, the newest first.
 
@@ -170,6 +186,21 @@ def do(root: Path, *arguments: str, content: bytes | None = None, environment: M
         said = " ".join((ran.stderr or ran.stdout).decode("utf-8", "replace").split())
         raise ConfigurationError(f"git {arguments[0]}: {said[:300]}")
     return ran.stdout.decode("utf-8", "replace")
+
+
+def _objects(said: bytes, number: int, kind: str) -> Iterable[bytes | None]:
+    """The objects of a batch, each behind a line of its name, kind and size, or of what is wrong with its name."""
+    at = 0
+    for _ in range(number):
+        end = said.index(b"\n", at)
+        head = said[at:end].split()
+        at = end + 1
+        if len(head) == 3 and head[2].isdigit():
+            size = int(head[2])
+            yield said[at : at + size] if head[1] == kind.encode() else None
+            at += size + 1
+        else:
+            yield None
 
 
 def _count(text: str) -> int:

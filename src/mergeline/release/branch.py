@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -17,13 +16,12 @@ from mergeline.layout import COMPARISON, METRICS, PRODUCTION, RECEIPT, STAGING
 from mergeline.params import PARAMS_FILE
 from mergeline.release.dora import training_commit
 from mergeline.release.evidence import Evidence, parse_judgement, parse_metrics
-from mergeline.release.history import Deployment
 from mergeline.release.ledger import Ledger, events_of
-from mergeline.release.manifests import NO_RELEASE, Release, format_release, parse_release
+from mergeline.release.manifests import Release
 from mergeline.release.receipt import Receipt, parse_receipt
+from mergeline.release.records import deployments
 
 ENVIRONMENTS = (STAGING, PRODUCTION)  # in one commit staging comes first
-_QUOTED = re.compile(r'^ +[\w./-]+: "([^"\\]*)"$', re.MULTILINE)
 _AUTHOR = re.compile(rb"^author .*> (\d{1,12}) ([+-])(\d\d)(\d\d)$", re.MULTILINE)
 
 
@@ -33,7 +31,7 @@ def read_ledger(root: Path, named: str | None) -> Ledger:
     Raises `ConfigurationError` where there is no such commit, or this clone lacks a part of the history.
     """
     ref, commit = _start(root, named)
-    deployed = {path: _deployments(root, commit, path) for path in ENVIRONMENTS}
+    deployed = {path: deployments(root, commit, path) for path in ENVIRONMENTS}
     place = _order(root, commit)
     events = sorted(
         chain.from_iterable(events_of(found) for found in deployed.values()),
@@ -72,49 +70,6 @@ def _order(root: Path, commit: str) -> dict[str, int]:
     return {name: number for number, name in enumerate(listed)}
 
 
-# ---- Deployments -----------------------------------------------------------------------------------------------------
-
-
-def _deployments(root: Path, commit: str, path: Path) -> tuple[Deployment, ...]:
-    """What `records.deployments` returns, by the same rules."""
-    changed = git.commits(root, commit, path)
-    contents = read_many(root, [f"{each.sha}:./{path.as_posix()}" for each in changed])
-    releases = {content: _release(content) for content in set(contents.values())}
-    found: list[Deployment] = []
-    for each in changed:
-        content = contents[f"{each.sha}:./{path.as_posix()}"]
-        release = releases[content]
-        if content is None or release is None or release == (found[-1].release if found else NO_RELEASE):
-            continue
-        found.append(
-            Deployment(
-                environment=path.parent.name,
-                commit=each.sha,
-                author=each.author,
-                email=each.email,
-                deployed_at=each.committed_at,
-                message=each.message,
-                release=release,
-                content=content,
-            )
-        )
-    return tuple(found)
-
-
-def _release(content: bytes | None) -> Release | None:
-    """The release of a file; None where it cannot be read. One that was written by `format_release` needs no YAML."""
-    text = (content or b"").decode("utf-8", "replace")
-    quoted = [None if value == "none" else value for value in _QUOTED.findall(text)]
-    try:
-        if len(quoted) == len(Release.__slots__):
-            release = Release(*quoted)
-            if format_release(release) == text:
-                return release
-        return parse_release(text)
-    except VerificationError:
-        return None
-
-
 # ---- Evidence --------------------------------------------------------------------------------------------------------
 
 
@@ -122,7 +77,7 @@ def _evidence(root: Path, commit: str, releases: Iterable[Release]) -> dict[str,
     """The evidence of each receipt that a release names, from the last commit that brought it."""
     wanted = {each.receipt_sha256 for each in releases}
     changed = [each.sha for each in git.commits(root, commit, RECEIPT)]
-    contents = read_many(root, [f"{each}:./{RECEIPT.as_posix()}" for each in changed])
+    contents = git.read_many(root, [f"{each}:./{RECEIPT.as_posix()}" for each in changed])
     brought: dict[str, tuple[str, Receipt]] = {}
     for each in changed:
         content = contents[f"{each}:./{RECEIPT.as_posix()}"]
@@ -135,7 +90,7 @@ def _evidence(root: Path, commit: str, releases: Iterable[Release]) -> dict[str,
             continue
     params = Path(PARAMS_FILE)
     paths = (params, METRICS, COMPARISON)
-    records = read_many(root, [f"{each}:./{path.as_posix()}" for each, _ in brought.values() for path in paths])
+    records = git.read_many(root, [f"{each}:./{path.as_posix()}" for each, _ in brought.values() for path in paths])
     return {
         sha256: _evidence_at(each, receipt, {path: records[f"{each}:./{path.as_posix()}"] for path in paths})
         for sha256, (each, receipt) in brought.items()
@@ -166,45 +121,9 @@ def _tags(root: Path) -> dict[str, tuple[str, ...]]:
 def _authored(root: Path, commits: Iterable[str]) -> dict[str, dt.datetime]:
     """When commits were written, of those that this clone has."""
     found = {}
-    for name, content in read_many(root, sorted(commits), kind="commit").items():
+    for name, content in git.read_many(root, sorted(commits), kind="commit").items():
         written = _AUTHOR.search((content or b"").partition(b"\n\n")[0])
         if written is not None:
             offset = dt.timedelta(hours=int(written[3]), minutes=int(written[4])) * (-1 if written[2] == b"-" else 1)
             found[name] = dt.datetime.fromtimestamp(int(written[1]), dt.timezone(offset))
     return found
-
-
-# ---- Objects ---------------------------------------------------------------------------------------------------------
-
-
-def read_many(root: Path, names: Sequence[str], kind: str = "blob") -> dict[str, bytes | None]:
-    """Return the content of objects of Git, `commit:./path` or a SHA-1, in one process; None where there is none.
-
-    An object of another kind is none. Raises `ConfigurationError` where Git fails.
-    """
-    if not names:
-        return {}
-    command = ["git", "-C", str(root), "cat-file", "--batch"]
-    try:
-        ran = subprocess.run(command, input="\n".join(names).encode() + b"\n", capture_output=True, check=False)
-    except FileNotFoundError as err:
-        raise ConfigurationError("git: not installed; this command works on a Git repository") from err
-    if ran.returncode:
-        said = " ".join(ran.stderr.decode("utf-8", "replace").split())
-        raise ConfigurationError(f"git cat-file: {said[:300]}")
-    return dict(zip(names, _objects(ran.stdout, len(names), kind), strict=True))
-
-
-def _objects(said: bytes, number: int, kind: str) -> Iterable[bytes | None]:
-    """The objects of a batch, each behind a line of its name, kind and size, or of what is wrong with its name."""
-    at = 0
-    for _ in range(number):
-        end = said.index(b"\n", at)
-        head = said[at:end].split()
-        at = end + 1
-        if len(head) == 3 and head[2].isdigit():
-            size = int(head[2])
-            yield said[at : at + size] if head[1] == kind.encode() else None
-            at += size + 1
-        else:
-            yield None

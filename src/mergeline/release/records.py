@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from mergeline import git
 from mergeline.errors import VerificationError
 from mergeline.layout import RECEIPT, RETIREMENTS
 from mergeline.release.history import Deployment
-from mergeline.release.manifests import NO_RELEASE, Release, parse_release
+from mergeline.release.manifests import NO_RELEASE, Release, format_release, parse_release
 from mergeline.release.receipt import Receipt, parse_receipt
 from mergeline.release.retirement import Retirement, parse_retirements
+
+_QUOTED = re.compile(r'^ +[\w./-]+: "([^"\\]*)"$', re.MULTILINE)
 
 
 def deployments(root: Path, commit: str, path: Path) -> tuple[Deployment, ...]:
@@ -20,14 +23,14 @@ def deployments(root: Path, commit: str, path: Path) -> tuple[Deployment, ...]:
     What says the same as before is no deployment, and a version that cannot be read never was one. The file that came
     with the template, without a release, is none either.
     """
+    changed = git.commits(root, commit, path)
+    contents = git.read_many(root, [f"{each.sha}:./{path.as_posix()}" for each in changed])
+    releases = {content: _release(content) for content in set(contents.values())}
     found: list[Deployment] = []
-    for each in git.commits(root, commit, path):
-        content = git.read(root, each.sha, path)
-        try:
-            release = NO_RELEASE if content is None else parse_release(content.decode("utf-8", "replace"))
-        except VerificationError:
-            continue
-        if content is None or release == (found[-1].release if found else NO_RELEASE):
+    for each in changed:
+        content = contents[f"{each.sha}:./{path.as_posix()}"]
+        release = releases[content]
+        if content is None or release is None or release == (found[-1].release if found else NO_RELEASE):
             continue
         found.append(
             Deployment(
@@ -57,3 +60,17 @@ def retirements(root: Path, commit: str) -> tuple[Retirement, ...]:
     """Return the models that are to go, as a commit has them."""
     content = git.read(root, commit, RETIREMENTS)
     return () if content is None else parse_retirements(content.decode("utf-8", "replace"))
+
+
+def _release(content: bytes | None) -> Release | None:
+    """The release of a file; None where it cannot be read. One that was written by `format_release` needs no YAML."""
+    text = (content or b"").decode("utf-8", "replace")
+    quoted = [None if value == "none" else value for value in _QUOTED.findall(text)]
+    try:
+        if len(quoted) == len(Release.__slots__):
+            release = Release(*quoted)
+            if format_release(release) == text:
+                return release
+        return parse_release(text)
+    except VerificationError:
+        return None
