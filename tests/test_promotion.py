@@ -215,6 +215,18 @@ def test_r5_runs_in_any_order_and_number_end_in_one_branch_and_one_tree(order: t
     assert here.at(PROMOTION, PRODUCTION) == release_of(3)
 
 
+def test_r5_twin_a_bot_that_does_not_look_commits_at_every_run(here: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mergeline.release import proposals
+
+    here.stage(1)
+    propose(here)
+    tip = here.tip(PROMOTION)
+    monkeypatch.setattr(proposals, "_stands", lambda *_: False)
+    here.write({Path("README.md"): "# Docs\n"}, "Docs")
+    propose(here)
+    assert here.tip(PROMOTION) != tip
+
+
 # ---- Nobody is overwritten (R8) --------------------------------------------------------------------------------------
 
 
@@ -307,6 +319,15 @@ def test_r6_a_rollback_makes_the_tree_that_git_revert_makes(here: Clone) -> None
     here.git("fetch", "-q", "origin")
     here.git("revert", "--no-edit", "HEAD")
     assert here.git("rev-parse", "HEAD^{tree}") == here.git("rev-parse", f"origin/{ROLLBACK}^{{tree}}")
+
+
+def test_r6_twin_an_edit_by_hand_is_found_to_be_another_file(here: Clone) -> None:
+    served(here, 1)
+    before = (here.root / PRODUCTION).read_bytes()
+    served(here, 2)
+    here.write({PRODUCTION: format_release(release_of(1)).replace("# What runs", "# what runs")}, "Back by hand")
+    assert here.serves == release_of(1)
+    assert (here.root / PRODUCTION).read_bytes() != before
 
 
 def test_a_second_rollback_goes_one_further_back_and_not_to_what_was_left(here: Clone) -> None:
