@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from warm import start as warm
 
+from mergeline.cli import NO_TELEMETRY
 from mergeline.params_file import edited
 
 TEMPLATE = Path(__file__).parents[1]
@@ -34,7 +36,13 @@ class Repository:
         return self.root / ".mergeline" / "home"
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `mergeline` here; MLflow and DVC find nothing of the machine's own."""
+        """Run `mergeline` here; forked from a process that has its imports behind it, if no environment is given."""
+        if environment:
+            return self.run_anew(*arguments, **environment)
+        return warm.run(arguments, self.root, self.environment())
+
+    def run_anew(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `mergeline` here as a person does, in a process of its own."""
         command = [sys.executable, "-m", "mergeline", *arguments]
         return subprocess.run(
             command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
@@ -53,15 +61,8 @@ class Repository:
         )
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a command: this machine's, without its settings for DVC, MLflow, Git and AWS."""
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))
-        }
-        tools = str(Path(sys.executable).parent)
-        # threads that wait must not spin: the workers of the test run share the cores
-        threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        home = {"HOME": str(self.home), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        return {**kept, **home, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", **threads, **more}
+        """The environment of a command; MLflow and DVC find nothing of the machine's own."""
+        return {**bare_environment(self.home), **more}
 
     def tool(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run git, dvc or another tool here."""
@@ -86,6 +87,16 @@ class Repository:
         """The same repository at another place."""
         shutil.copytree(self.root, place, symlinks=True)
         return Repository(place)
+
+
+def bare_environment(home: Path) -> dict[str, str]:
+    """This machine's environment, without its settings for DVC, MLflow, Git and AWS, with this folder as home."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))}
+    tools = str(Path(sys.executable).parent)
+    # threads that wait must not spin: the workers of the test run share the cores
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    own = {"HOME": str(home), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    return {**kept, **own, **NO_TELEMETRY, "PATH": f"{tools}{os.pathsep}{kept['PATH']}", **threads}
 
 
 def flights(month: str, every: int = EVERY) -> pd.DataFrame:

@@ -1,0 +1,97 @@
+"""The process that commands are forked from: `python server.py SOCKET`. It imports, and then does nothing but fork.
+
+A command comes as a JSON object (arguments, folder, environment) with three file descriptors; its exit code goes back
+when it ends. A command that is killed answers nothing.
+"""
+
+from __future__ import annotations
+
+import array
+import importlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+
+PRELOADED = (
+    *("pandas", "scipy.stats", "scipy.optimize", "onnxruntime", "onnx", "skl2onnx", "pyarrow.parquet", "optuna"),
+    *("sklearn.compose", "sklearn.pipeline", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics"),
+    *("sklearn.isotonic", "sklearn.calibration", "sklearn.model_selection", "dvc.repo", "dvc.repo.reproduce"),
+    *("dvc.commands.repro", "ruamel.yaml", "great_expectations", "requests"),
+    *("mergeline.cli", "mergeline.pipeline", "mergeline.commands.stages", "mergeline.commands.repro"),
+    *("mergeline.commands.record", "mergeline.commands.gate", "mergeline.commands.report", "mergeline.stages.train"),
+    *("mergeline.stages.evaluate", "mergeline.stages.validate", "mergeline.stages.comparison", "mergeline.report.page"),
+)
+LONGEST = 1 << 20
+
+
+def main(address: str) -> None:
+    """Import, say so by listening, and fork until the parent is gone."""
+    for name in PRELOADED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: they answer for themselves
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(address)
+    listening.listen(64)
+    listening.settimeout(1.0)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        with suppress(TimeoutError):
+            connection, _ = listening.accept()
+            if os.fork() == 0:
+                listening.close()
+                answer(connection)
+            connection.close()
+
+
+def answer(connection: socket.socket) -> None:
+    """Be the command: take its place in the world, run, send the exit code, end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    message, ancillary, _, _ = connection.recvmsg(LONGEST, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+    while not message.endswith(b"\n"):
+        message += connection.recv(LONGEST)
+    given = array.array("i")
+    for _, _, data in ancillary:
+        given.frombytes(data)
+    for number, descriptor in enumerate(given):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    order = json.loads(message)
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    code = run(order["arguments"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    connection.sendall(bytes([code & 0xFF]))
+    os._exit(0)
+
+
+def run(arguments: list[str]) -> int:
+    """What `python -m mergeline` does, and its exit code."""
+    from types import SimpleNamespace
+
+    from mergeline import pipeline
+    from mergeline.cli import main as command
+
+    # the commands of stages are looked for beside Python: here, beside the client
+    pipeline.sys = SimpleNamespace(executable=os.environ["PATH"].partition(os.pathsep)[0] + "/python")  # type: ignore[attr-defined, assignment]
+    sys.argv = ["mergeline", *arguments]
+    sys.orig_argv = [sys.executable, "-m", "mergeline", *arguments]
+    try:
+        return command(arguments)
+    except SystemExit as err:
+        return err.code if isinstance(err.code, int) else int(err.code is not None)
+    except BaseException:  # noqa: BLE001 - as the interpreter does at its end
+        traceback.print_exc()
+        return 1
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,66 @@
+"""Start the warm process of a test worker, once, and run commands in it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from warm.client import VARIABLE, command
+
+PATIENCE_S = 120.0
+HERE = Path(__file__).parent
+SHIM = """\
+#!/bin/sh
+exec {python} -I -S {client} "$@"
+"""
+
+
+def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `mergeline` as `subprocess.run` would; the stages that DVC calls are forked from the same process."""
+    place = _started()
+    own = {**environment, VARIABLE: str(place / "socket"), "PATH": f"{place}:{environment['PATH']}"}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
+        descriptors = (nothing.fileno(), out.fileno(), err.fileno())
+        code = command(str(place / "socket"), arguments, str(folder.resolve()), own, descriptors)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(list(arguments), code, out.read().decode(), err.read().decode())
+
+
+@functools.cache
+def _started() -> Path:
+    """The folder of this worker's socket and of a `mergeline` that asks it."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    shim = folder / "mergeline"
+    shim.write_text(SHIM.format(python=sys.executable, client=HERE / "client.py"))
+    shim.chmod(0o755)
+    from repositories import bare_environment
+
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, HERE / "server.py", folder / "socket"],
+            env=bare_environment(folder),
+            stdout=log,
+            stderr=log,
+        )
+    atexit.register(_ended, process, folder)
+    until = time.monotonic() + PATIENCE_S
+    while not (folder / "socket").exists():
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < until, (folder / "log").read_text()
+        time.sleep(0.05)
+    return folder
+
+
+def _ended(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.terminate()
+    process.wait(PATIENCE_S)
+    shutil.rmtree(folder, ignore_errors=True)
