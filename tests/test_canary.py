@@ -58,6 +58,13 @@ def stable(old: Released) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
+def fresh(new: Released) -> Iterator[Server]:
+    """A candidate that no test asks for predictions."""
+    with planted(new, plant=["quick"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template with a limit of latency that a busy machine does not reach."""
     text = (ROOT / TEMPLATE).read_text(encoding="utf-8")
@@ -281,6 +288,39 @@ def test_a_candidate_without_traffic_never_passes(stable: Server, new: Released,
     assert moving.record["steps"][0]["pauses"] > 0
 
 
+def test_a_candidate_whose_clients_go_around_the_canary_never_passes(
+    stable: Server, new: Released, rows: list[dict[str, Any]], patient: Path, tmp_path: Path
+) -> None:
+    options = ("--steps", "50,100", "--interval", "0.4", "--patience", "5", "--template", str(patient))
+    with (
+        planted(new, plant=["quick"]) as server,
+        canary(tmp_path, stable.url, server.url, *options) as moving,
+    ):
+        moving.wait_for("50 % to model")  # before that, a candidate with rows is refused
+        with asking(server.port, rows), asking(stable.port, rows):
+            assert moving.process.wait(PATIENCE_S) == 3
+    step = moving.record["steps"][0]
+    assert {each["metric"] for each in step["measurements"] if each["phase"] == "successful"} >= {"success-rate"}
+    assert (moving.record["outcome"], moving.record["metric"]) == ("undecided", "traffic")
+    assert "(answers through the canary: 0 of the stable server and 0 of the candidate server; 20" in moving.said
+
+
+def test_a_candidate_that_comes_back_with_another_model_gets_nothing_any_more(
+    stable: Server, old: Released, new: Released, tmp_path: Path
+) -> None:
+    with planted(new, plant=["quick"]) as server, canary(tmp_path, stable.url, server.url, *QUICK) as moving:
+        moving.wait_for("5 % to model")
+        port = str(server.port)
+        server.stop()
+        with planted(new, "--port", port, plant=["quick"]):  # the twin: it comes back as it was
+            moving.wait_for("inconclusive")
+            assert moving.process.poll() is None
+        with planted(old, "--port", port, plant=["quick"]):
+            assert moving.process.wait(PATIENCE_S) == 5
+    assert (moving.record["outcome"], moving.record["metric"]) == ("rolled back", "model")
+    assert f"back to 0 %: the candidate serves model {old.sha256[:12]} now" in moving.said
+
+
 # ---- Who is asked ----------------------------------------------------------------------------------------------------
 
 
@@ -333,8 +373,8 @@ def test_a_packed_body_and_a_client_s_own_headers_reach_the_server_as_they_were_
     assert halves.ask("/predict", b"{}", {"Content-Type": "text/plain"}).status == 415
 
 
-def test_when_nobody_is_left_a_client_is_told_so(old: Released, stable: Server, tmp_path: Path) -> None:
-    with planted(old, plant=["quick"]) as first, canary(tmp_path, first.url, stable.url) as moving:
+def test_when_nobody_is_left_a_client_is_told_so(old: Released, fresh: Server, tmp_path: Path) -> None:
+    with planted(old, plant=["quick"]) as first, canary(tmp_path, first.url, fresh.url) as moving:
         assert moving.ask("/readyz").status == 200
         first.process.kill()
         first.process.wait()
@@ -362,23 +402,39 @@ def test_a_signal_takes_the_traffic_back_and_leaves_a_record(stable: Server, new
         (("--interval", "0"), 2, "expected seconds above 0"),
         (("--template", "nowhere.yaml"), 2, "nowhere.yaml: no AnalysisTemplate that can be read"),
         (("--candidate", "ftp://host"), 2, "--candidate: expected http:// or https://, found 'ftp://host'"),
+        (("--stable", "http://127.0.0.1:99999"), 2, "--stable: 'http://127.0.0.1:99999': Port out of range"),
         (("--candidate", "http://127.0.0.1:9"), 7, "the server does not answer"),
         (("--port", "{port}"), 2, "choose another --port"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_an_exit_code(
-    options: tuple[str, ...], code: int, said: str, stable: Server
+    options: tuple[str, ...], code: int, said: str, stable: Server, fresh: Server
 ) -> None:
     words = [word.replace("{port}", str(stable.port)) for word in options]
-    done = run_command(ROOT, "canary", "--stable", stable.url, "--candidate", stable.url, *words)
+    done = run_command(ROOT, "canary", "--stable", stable.url, "--candidate", fresh.url, *words)
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_without_a_file_the_record_is_on_stdout(stable: Server) -> None:
+def test_a_candidate_that_scored_rows_before_is_refused_because_its_drift_would_be_of_them(
+    stable: Server, new: Released, rows: list[dict[str, Any]]
+) -> None:
+    options = ("--stable", stable.url, "--port", "0", "--interval", "0.05", "--patience", "0.1")
+    with planted(new, plant=["quick"]) as server:
+        assert run_command(ROOT, "canary", *options, "--candidate", server.url).returncode == 3  # the twin
+        server.predict(rows[:3])
+        server.wait_until("counts", lambda: server.metric("mergeline_drift_rows", feature="score") == 3)
+        done = run_command(ROOT, "canary", *options, "--candidate", server.url)
+    assert done.returncode == 2
+    assert "expected a server that scored nothing yet, found 3 rows" in done.stderr
+    assert "start a fresh candidate" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_file_the_record_is_on_stdout(stable: Server, fresh: Server) -> None:
     options = ("--port", "0", "--interval", "0.05", "--patience", "0.1")
-    done = run_command(ROOT, "canary", "--stable", stable.url, "--candidate", stable.url, *options)
+    done = run_command(ROOT, "canary", "--stable", stable.url, "--candidate", fresh.url, *options)
     assert done.returncode == 3
     assert json.loads(done.stdout)["outcome"] == "undecided"

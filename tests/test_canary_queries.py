@@ -75,6 +75,43 @@ def case(seed: int, rate: float = 40, errors: float = 0.03, late: int = 0, candi
     }
 
 
+def drift(hash_of: str, *pods: tuple[float, float]) -> dict[str, list[float | None]]:
+    """The index of the score and its bound, for each pod."""
+    return {
+        f'mergeline_drift_{name}{{feature="score",pod="{number}",{HASH_LABEL}="{hash_of}"}}': [value] * READINGS
+        for number, pod in enumerate(pods)
+        for name, value in zip(("psi", "bound"), pod, strict=True)
+    }
+
+
+def failing_pods(before: float | None) -> Series:
+    """Ten candidate pods, one of whose 12 requests in five minutes is a 500; what that series was before it."""
+    own: dict[str, list[float | None]] = {}
+    for pod in range(10):
+        labels = f'route="predict",pod="{pod}",{HASH_LABEL}="{CANDIDATE}"'
+        answered = [float(12 * reading // 21) for reading in range(READINGS)]
+        own[f'mergeline_requests_total{{{labels},status="200"}}'] = list(answered)
+        failed = [1.0 if reading >= 3 + pod else before for reading in range(READINGS)]
+        own[f'mergeline_requests_total{{{labels},status="500"}}'] = failed
+    return {STABLE: {}, CANDIDATE: own}
+
+
+def taking(stable_s: float, candidate_s: float) -> Series:
+    """Two servers that answer ten requests between two readings, each of which takes so long."""
+    series: Series = {}
+    for name, seconds in ((STABLE, stable_s), (CANDIDATE, candidate_s)):
+        grown: list[float | None] = [10.0 * reading for reading in range(READINGS)]
+        labels = f'route="predict",{HASH_LABEL}="{name}"'
+        series[name] = {f'mergeline_requests_total{{{labels},status="200"}}': grown} | {
+            f'mergeline_request_seconds_bucket{{{labels},le="{bound}"}}': grown
+            if seconds <= bound
+            else [0.0] * READINGS
+            for bound in BUCKETS_S
+        }
+        series[name][f'mergeline_request_seconds_bucket{{{labels},le="+Inf"}}'] = grown
+    return series
+
+
 def ended(series: Series, at: int) -> Series:
     """The same, in which the candidate does not answer from a reading on."""
     gone = {name: [*values[:at], *[None] * (READINGS - at)] for name, values in series[CANDIDATE].items()}
@@ -104,6 +141,20 @@ CASES: dict[str, Series] = {
     "the stable server has no metrics": {**case(7), STABLE: {}},
     "there is nothing at all": {STABLE: {}, CANDIDATE: {}},
     "there is no drift yet": without(case(8), CANDIDATE, "mergeline_drift"),
+    "every pod fails once": failing_pods(before=0.0),
+    "every pod fails once and its series begins with that": failing_pods(before=None),
+    "both are slow": taking(1.5, 6),
+    "both are as slow": taking(1.5, 1.4),
+    "the candidate is slower than any bucket": taking(20, 60),
+    "a pod that drifted beside a young one": {
+        STABLE: drift(STABLE, (0.005, 0.0078)),
+        CANDIDATE: drift(CANDIDATE, (0.25, 0.0078), (0.06, 0.158)),
+    },
+    "a candidate that drifted beside a young stable pod": {
+        STABLE: drift(STABLE, (0.005, 0.0078), (0.06, 0.158)),
+        CANDIDATE: drift(CANDIDATE, (0.16, 0.0078)),
+    },
+    "both drifted": {STABLE: drift(STABLE, (1.45, 0.0078)), CANDIDATE: drift(CANDIDATE, (1.5, 0.0078))},
     "the drift is no number": with_value(case(9), CANDIDATE, "mergeline_drift_psi", math.nan),
 }
 
@@ -228,6 +279,43 @@ def value_of(metric: str, series: Series) -> tuple[float, ...]:
 def test_the_success_rate_is_the_share_of_requests_without_an_error_of_the_candidate() -> None:
     assert value_of("success-rate", CASES["both answer"])[0] == pytest.approx(0.97, abs=0.03)
     assert value_of("success-rate", CASES["every answer of the candidate is an error"])[0] < 0.2  # 422 is none
+
+
+def test_failures_count_from_the_first_where_their_series_was_there_before_it() -> None:
+    (rate,) = value_of("success-rate", CASES["every pod fails once"])
+    assert rate == pytest.approx(11 / 12, abs=0.01)
+    # what no rate sees: that of a status which a server shows only once it was answered
+    assert value_of("success-rate", CASES["every pod fails once and its series begins with that"]) == (1.0,)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("both are slow", 3, 6),
+        ("the candidate is slower than any bucket", 1000, 3000),
+        ("both are as slow", 0.5, 2),
+    ],
+)
+def test_latency_is_told_apart_where_the_stable_server_is_slow_itself(name: str, least: float, most: float) -> None:
+    (times,) = value_of("latency", CASES[name])
+    assert least < times < most
+
+
+def test_the_latency_that_never_passes_is_that_beyond_the_last_bucket() -> None:
+    (text,) = [metric.text for metric in read_template(ROOT / TEMPLATE).metrics if metric.name == "latency"]
+    assert f"< {BUCKETS_S[-1]:g}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "drifted"),
+    [
+        ("a pod that drifted beside a young one", 0.25 - 0.0078),
+        ("a candidate that drifted beside a young stable pod", 0.16 - 0.0078),
+        ("both drifted", 0.05),
+    ],
+)
+def test_the_drift_of_a_pod_is_held_against_its_own_bound(name: str, drifted: float) -> None:
+    assert value_of("score-drift", CASES[name]) == pytest.approx((drifted,))
 
 
 @pytest.mark.parametrize("name", ["the candidate has no traffic", "the candidate has too little traffic"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import http.server
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +53,16 @@ class Running:
         return last.split(": ")[3]
 
 
+def signing(overlay: str) -> str:
+    """The overlay with what it has in comments for signatures."""
+    head, generator, tail = overlay.partition("# configMapGenerator:\n")
+    lines = tail.splitlines(keepends=True)
+    own = [line.removeprefix("# ") for line in lines if line.startswith("#   ")]
+    rest = [line for line in lines if not line.startswith("#   ")]
+    switched = head.replace("# - ../../components/signed", "- ../../components/signed")
+    return "".join([switched, generator.removeprefix("# "), *own, *rest])
+
+
 @pytest.fixture(scope="module")
 def made(in_production: Promoted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Production as it should be: image, manifests, signature and server, made once."""
@@ -65,6 +78,8 @@ def made(in_production: Promoted, tmp_path_factory: pytest.TempPathFactory) -> I
         for path in (STAGING, PRODUCTION):
             (here.root / path).write_text(text)
         (here.root / PRODUCTION).with_name("signing.pub").write_bytes(public.read_bytes())
+        overlay = (here.root / PRODUCTION).with_name("kustomization.yaml")
+        overlay.write_text(signing(overlay.read_text()))
         here.commit("The first server's image, and the team's key")
         here.git("push", "-q", "origin", "main")
         done = here.run("sign", "--private-key", str(private))
@@ -106,6 +121,7 @@ def test_a_release_that_is_served_holds_link_by_link(running: Running) -> None:
 def test_what_cannot_be_compared_here_is_called_skipped_and_not_held(running: Running) -> None:
     (running.here.root / PRODUCTION).with_name("kustomization.yaml").unlink()
     (running.here.root / PRODUCTION).with_name("signing.pub").unlink()
+    running.here.commit("Neither key nor overlay")
     done = running.here.run("verify")
     assert done.returncode == 0, done.stderr
     states = {line.split(":")[0].split()[1]: line.split()[0] for line in done.stdout.splitlines()}
@@ -209,6 +225,73 @@ def other_key(running: Running) -> None:
     running.here.commit("Another key")
 
 
+def patched(running: Running, patch: str) -> None:
+    """A later patch of production's overlay."""
+    file = (running.here.root / PRODUCTION).with_name("kustomization.yaml")
+    own = "  - path: release.yaml\n"
+    file.write_text(file.read_text().replace(own, f"{own}  - path: other.yaml\n"))
+    file.with_name("other.yaml").write_text(patch)
+    running.here.commit("A patch")
+
+
+KIND = "apiVersion: apps/v1\nkind: Deployment\n"
+DEPLOYMENT = f"{KIND}metadata: {{name: mergeline}}\nspec: {{template: {{spec: {{containers: ["
+
+
+def pods_read_another_model(running: Running) -> None:
+    """The annotation is the release's, and the pod's variable is not."""
+    variable = f"{{name: MERGELINE_MODEL, value: {'c' * 64}, valueFrom: null}}"
+    patched(running, f"{DEPLOYMENT}{{name: server, env: [{variable}]}}]}}}}}}\n")
+
+
+def pods_run_another_command(running: Running) -> None:
+    patched(running, f"{DEPLOYMENT}{{name: server, args: [serve, --model, {'c' * 64}]}}]}}}}}}\n")
+
+
+def another_pod_beside(running: Running) -> None:
+    file = (running.here.root / PRODUCTION).with_name("kustomization.yaml")
+    file.write_text(file.read_text().replace("  - ../../base\n", "  - ../../base\n  - other.yaml\n"))
+    labels = "{app.kubernetes.io/name: mergeline, app.kubernetes.io/component: server}"
+    template = f"{{metadata: {{labels: {labels}}}, spec: {{containers: []}}}}"
+    text = f"{KIND}metadata: {{name: other}}\nspec: {{selector: {{matchLabels: {labels}}}, template: {template}}}\n"
+    file.with_name("other.yaml").write_text(text)
+    running.here.commit("Another one")
+
+
+def nobody_asks_for_the_signature(running: Running) -> None:
+    """The key lies there, and the component that makes pods ask for it is off."""
+    file = (running.here.root / PRODUCTION).with_name("kustomization.yaml")
+    file.write_text(file.read_text().replace("  - ../../components/signed", "  # - ../../components/signed"))
+    running.here.commit("Off")
+
+
+def verdict_on_another_model(running: Running) -> None:
+    file = running.here.root / "reports/comparison.json"
+    record = json.loads(file.read_text())
+    record["candidate"]["sha256"] = "e" * 64
+    file.write_text(json.dumps(record))
+    anew(running)
+
+
+def rejected(running: Running) -> None:
+    """A model that no verdict promoted went straight into both files."""
+    file = running.here.root / "reports/comparison.json"
+    file.write_text(file.read_text().replace('"verdict": "promote"', '"verdict": "reject"'))
+    anew(running)
+
+
+def anew(running: Running) -> None:
+    """Another receipt of the same model, which both environments name."""
+    receipt = running.here.root / RECEIPT
+    receipt.write_text(receipt.read_text() + "\n")
+    was, now = str(running.release.receipt_sha256), hashlib.sha256(receipt.read_bytes()).hexdigest()
+    for path in (STAGING, PRODUCTION):
+        file = running.here.root / path
+        file.write_text(file.read_text().replace(was, now))
+    shutil.copy(receipt, object_of(running, now))
+    running.here.commit("By hand")
+
+
 def not_committed(running: Running) -> None:
     file = running.here.root / PRODUCTION
     file.write_text(file.read_text() + "# by hand\n")
@@ -221,6 +304,12 @@ def not_committed(running: Running) -> None:
         pytest.param(other_receipt, "receipt", id="receipt"),
         pytest.param(other_lock, "dvc.lock", id="dvc.lock"),
         pytest.param(other_environment, "environment", id="other environment"),
+        pytest.param(verdict_on_another_model, "environment", id="verdict on another model"),
+        pytest.param(rejected, "environment", id="rejected"),
+        pytest.param(pods_read_another_model, "manifest", id="variable"),
+        pytest.param(pods_run_another_command, "manifest", id="command"),
+        pytest.param(another_pod_beside, "manifest", id="another pod"),
+        pytest.param(nobody_asks_for_the_signature, "manifest", id="key that nobody asks for"),
         pytest.param(retired_model, "retirement", id="retired"),
         pytest.param(other_bytes, "store", id="store bytes"),
         pytest.param(no_bytes, "store", id="missing object"),
@@ -249,6 +338,43 @@ def test_a_release_that_is_none_is_a_matter_of_configuration(running: Running) -
     (running.here.root / PRODUCTION).write_text(format_release(NO_RELEASE))
     running.here.commit("Withdrawn")
     assert "there is nothing to verify and nothing to deploy" in running.verify(code=2)
+
+
+def test_a_break_goes_before_a_server_that_does_not_answer(running: Running) -> None:
+    other_bytes(running)
+    done = running.here.run("verify", "--url", "http://127.0.0.1:9")
+    assert done.returncode == 6, done.stderr
+    assert "BROKEN   store" in done.stderr
+    assert "unknown  server" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '{sha256="%s",variant="champion"} 0.0',
+        '{sha256="%s",variant="champion"} 1.0\n{sha256="b",variant="champion"} 1.0',
+        "",
+    ],
+    ids=["not served", "two champions", "none"],
+)
+def test_metrics_that_do_not_name_one_champion_prove_nothing(lines: str, running: Running) -> None:
+    text = "".join(f"mergeline_model_info{line}\n" for line in lines.splitlines())
+    page = text.replace("%s", str(running.release.model_sha256)).encode()
+
+    class Nonsense(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nonsense) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = running.here.run("verify", "--url", f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+    assert done.returncode == 7, done.stderr
 
 
 def test_something_that_does_not_answer_is_no_break(running: Running) -> None:

@@ -148,12 +148,25 @@ def test_every_component_can_be_switched_on_in_every_overlay() -> None:
         assert sorted(set(named)) == sorted(COMPONENTS)
 
 
+def is_for_nothing(overlay: Path) -> bool:
+    """Whether a public key lies in an overlay that does not ask for signatures, or none in one that does."""
+    asks = "MERGELINE_KEY" in environment(pod_of(render(overlay)), "fetch")
+    return asks != (overlay / "signing.pub").exists()
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_with_a_public_key_asks_for_signatures(overlay: str) -> None:
     """Beside the key in an overlay stands what brings it to the pods, so that a key is never a key for nothing."""
-    folder = K8S / "overlays" / overlay
-    asks = "MERGELINE_KEY" in environment(pod_of(render(folder)), "fetch")
-    assert asks == (folder / "signing.pub").exists()
+    assert not is_for_nothing(K8S / "overlays" / overlay)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_public_key_for_nothing_is_noticed(overlay: str, tmp_path: Path) -> None:
+    folder = copy_to(tmp_path) / "overlays" / overlay
+    (folder / "signing.pub").write_text(KEY)
+    assert is_for_nothing(folder)
+    switch_on(folder, ["signed"])
+    assert not is_for_nothing(folder)
 
 
 # ---- How a release reaches the pods ----------------------------------------------------------------------------------
@@ -222,6 +235,31 @@ def test_a_challenger_is_named_by_an_annotation_and_has_one_role(component: str,
     assert {name: found[name] for name in ("MERGELINE_SHARE", "MERGELINE_SHADOW") if name in found} == expected
 
 
+def filled_in(schema: Any, each: Any, place: str = "") -> Iterator[str]:
+    """The fields of an object that a cluster would fill in: Argo CD would take them out again, for ever."""
+    if isinstance(each, list):
+        for inner in each:
+            yield from filled_in(schema.get("items", {}), inner, place)
+    if isinstance(each, dict):
+        for name, inner in schema.get("properties", {}).items():
+            if "default" in inner and name not in each:
+                yield f"{place}.{name}"
+            yield from filled_in(inner, each.get(name), f"{place}.{name}")
+
+
+def test_nothing_is_left_for_a_cluster_to_fill_in() -> None:
+    for each in rendered("production", ALL):
+        assert not list(filled_in(SCHEMAS.get(f"{each['apiVersion']} {each['kind']}", {}), each)), each["kind"]
+
+
+@pytest.mark.parametrize("name", ["conversionStrategy", "decodingStrategy", "metadataPolicy", "nullBytePolicy"])
+def test_what_a_cluster_would_fill_in_is_noticed(name: str) -> None:
+    planted = copy.deepcopy(one_of_kind("ExternalSecret"))
+    del planted["spec"]["data"][0]["remoteRef"][name]
+    schema = SCHEMAS["external-secrets.io/v1 ExternalSecret"]
+    assert list(filled_in(schema, planted)) == [f".spec.data.remoteRef.{name}"]
+
+
 def test_the_api_key_is_read_from_the_secret_that_is_asked_for() -> None:
     objects = rendered("production", ["api-key"])
     pod, secret = pod_of(objects), one(objects, "ExternalSecret", "mergeline-api-key")["spec"]
@@ -260,6 +298,28 @@ def test_what_the_image_expects_is_there() -> None:
     mounts = {each["mountPath"] for each in container({"spec": pod}, "server")["volumeMounts"]}
     assert mounts == {"/model", "/log", "/tmp"}
     assert "MERGELINE_FOLDER=/model " in image
+
+
+def taken(objects: list[Object], chart: str) -> set[str]:
+    """The kinds that the Prometheus of kube-prometheus-stack takes by its defaults, installed under a name."""
+    labels = {each["kind"]: each["metadata"].get("labels", {}) for each in objects}
+    kinds = ("ServiceMonitor", "PrometheusRule")
+    return {kind for kind in kinds if labels.get(kind, {}).get("release") == chart}
+
+
+@pytest.mark.parametrize("chart", ["kube-prometheus-stack", "observability"])
+def test_prometheus_takes_what_bears_the_name_that_stands_in_one_file(chart: str, tmp_path: Path) -> None:
+    overlay = copy_to(tmp_path) / "overlays/production"
+    switch_on(overlay, ["monitoring"])
+    component = overlay.parents[1] / "components/monitoring"
+    file = component / "selection.yaml"
+    file.write_text(file.read_text().replace("release: kube-prometheus-stack", f"release: {chart}"))
+    objects = render(overlay)
+    assert taken(objects, chart) == {"ServiceMonitor", "PrometheusRule"}
+    assert taken(objects, "another") == set()
+    file = component / "servicemonitor.yaml"  # the twin: of another group, so that the label does not reach it
+    file.write_text(file.read_text().replace("monitoring.coreos.com", "monitoring.example.org"))
+    assert taken(render(overlay), chart) == {"PrometheusRule"}
 
 
 def test_the_service_leads_to_the_port_of_the_pods() -> None:

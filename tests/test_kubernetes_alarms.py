@@ -79,6 +79,12 @@ def dropped(values: str) -> dict[str, str]:
 
 CASES = [
     Case("MergelineErrorsFast", "3 of 100 fail", requests("200", "0+97x180") | requests("500", "0+3x180"), 2 * HOUR, 1),
+    Case(
+        "MergelineErrorsFast", "the first failures", requests("200", "0+9x180") | requests("500", "0x117 9x62"), 120, 1
+    ),
+    Case(
+        "MergelineErrorsFast", "no series before them", requests("200", "0+9x180") | requests("500", "_x117 9x62"), 120
+    ),
     Case("MergelineErrorsFast", "1 of 100 fails", requests("200", "0+99x180") | requests("500", "0+1x180"), 2 * HOUR),
     Case("MergelineErrorsFast", "failures ended", requests("200", "0+97x180") | requests("500", "0+9x90 810x90"), 120),
     Case("MergelineErrorsFast", "clients err", requests("200", "0+50x180") | requests("422", "0+50x180"), 2 * HOUR),

@@ -25,8 +25,7 @@ BROKEN = Release("b" * 64, "s3://models/flights", "4" * 64, RELEASE.image)
 
 def starts(template: Object) -> bool:
     """Pods that the namespace admits, with a model whose bytes are those of its hash."""
-    pod = template["spec"]
-    if [*restricted(pod), *confined(pod)]:
+    if [*restricted(template), *confined(template)]:
         return False
     return template["metadata"]["annotations"][MODEL_ANNOTATION] in (RELEASE.model_sha256, NEXT.model_sha256)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ MOST_KEYS = 10  # of a client_payload, by GitHub's documentation of repository_d
 LONGEST_EVENT = 100
 TRIGGER = "mergeline-degraded"
 SERVICE = "mergeline-github"
+BEFORE, BROUGHT, AFTER = "2026-03-01T09:59:58Z", "2026-03-01T10:00:00Z", "2026-03-01T10:07:12Z"
+JUDGED = {"Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Rollout", "ExternalSecret"}  # by Argo CD
+IGNORED = "argocd.argoproj.io/ignore-healthcheck"
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +133,9 @@ def filled(template: str, application: Object) -> str:
 def degraded(argocd: list[Object], environment: str = "production") -> Object:
     """An application as Argo CD sees it once its rollout was aborted."""
     application = copy.deepcopy(one(argocd, "Application", f"mergeline-{environment}"))
-    operation = {"phase": "Succeeded", "syncResult": {"revision": "a" * 40}}
-    application["status"] = {"health": {"status": "Degraded"}, "operationState": operation}
+    operation = {"phase": "Succeeded", "finishedAt": BROUGHT, "syncResult": {"revision": "a" * 40}}
+    health = {"status": "Degraded", "lastTransitionTime": AFTER}
+    application["status"] = {"health": health, "operationState": operation}
     return application
 
 
@@ -161,8 +166,86 @@ def test_one_event_a_commit_and_none_for_a_rollout_that_waits(told: dict[str, An
     [trigger] = told[f"trigger.{TRIGGER}"]
     assert trigger["send"] == [TRIGGER]
     assert trigger["oncePer"] == "app.status?.operationState.syncResult.revision"
-    assert "app.status.health.status == 'Degraded'" in trigger["when"]  # one that is paused is Suspended
-    assert " or " not in trigger["when"]
+
+
+def fires(when: str, application: Object) -> bool:
+    """Whether a trigger fires: the three forms of a condition that ours uses, no other, joined by `and`."""
+
+    def value(path: str) -> str:
+        place: Any = application
+        for step in path.replace("?", "").split(".")[1:]:
+            place = place[step]
+        return str(place)
+
+    def holds(said: str) -> bool:
+        if equal := re.fullmatch(r"(app\.[\w.?]+) == '(\w+)'", said):
+            return value(equal[1]) == equal[2]
+        if within := re.fullmatch(r"(app\.[\w.?]+) in \['(\w+)'\]", said):
+            return value(within[1]) == within[2]
+        if later := re.fullmatch(r"time\.Parse\((app\.[\w.?]+)\)\.After\(time\.Parse\((app\.[\w.?]+)\)\)", said):
+            return dt.datetime.fromisoformat(value(later[1])) > dt.datetime.fromisoformat(value(later[2]))
+        raise ValueError(f"a condition that no test knows: {said}")
+
+    return all(holds(said.strip()) for said in re.split(r"\sand\s", when))
+
+
+@pytest.mark.parametrize(
+    ("status", "since", "phase", "expected"),
+    [
+        pytest.param("Degraded", AFTER, "Succeeded", True, id="a release that was aborted"),
+        pytest.param("Degraded", BEFORE, "Succeeded", False, id="its revert, whose health is still that of before"),
+        pytest.param("Degraded", BROUGHT, "Succeeded", False, id="the same second"),
+        pytest.param("Degraded", AFTER, "Running", False, id="a release on its way"),
+        pytest.param("Suspended", AFTER, "Succeeded", False, id="a rollout that waits for a person"),
+        pytest.param("Healthy", AFTER, "Succeeded", False, id="a good release"),
+    ],
+)
+def test_the_word_is_given_for_a_release_that_was_brought_and_then_failed(
+    status: str, since: str, phase: str, expected: bool, told: dict[str, Any], argocd: list[Object]
+) -> None:
+    application = degraded(argocd)
+    application["status"]["health"] = {"status": status, "lastTransitionTime": since}
+    application["status"]["operationState"]["phase"] = phase
+    assert fires(told[f"trigger.{TRIGGER}"][0]["when"], application) is expected
+
+
+def test_a_trigger_that_no_test_understands_is_noticed(told: dict[str, Any], argocd: list[Object]) -> None:
+    """And the twin of the above: without the last condition, the revert of a bad release would be taken back too."""
+    when = told[f"trigger.{TRIGGER}"][0]["when"]
+    with pytest.raises(ValueError, match="no test knows"):
+        fires(when.replace(" and ", " or "), degraded(argocd))
+    stale = degraded(argocd)
+    stale["status"]["health"]["lastTransitionTime"] = BEFORE
+    assert fires(when.rpartition(" and ")[0], stale)
+
+
+def swayed(objects: list[Object]) -> list[str]:
+    """The kinds beside the pods' own by which Argo CD would call an application degraded, or the pods left out."""
+    pods = ("Deployment", "Rollout")
+    return [
+        each["kind"]
+        for each in objects
+        if each["kind"] in JUDGED
+        and (each["metadata"].get("annotations", {}).get(IGNORED) == "true") == (each["kind"] in pods)
+    ]
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_only_pods_make_an_application_degraded(environment: str) -> None:
+    for chosen in combinations():
+        assert swayed(rendered(environment, chosen)) == [], sorted(chosen)
+
+
+@pytest.mark.parametrize("kind", sorted(JUDGED))
+def test_what_would_sway_the_health_of_an_application_is_noticed(kind: str) -> None:
+    objects = copy.deepcopy(rendered("production", ["api-key", "canary"]))
+    [each] = [each for each in objects if each["kind"] == kind]
+    annotations = each["metadata"].setdefault("annotations", {})
+    if IGNORED in annotations:
+        del annotations[IGNORED]
+    else:
+        annotations[IGNORED] = "true"
+    assert swayed(objects) == [kind]
 
 
 def test_production_alone_subscribes_and_its_names_exist(told: dict[str, Any], argocd: list[Object]) -> None:

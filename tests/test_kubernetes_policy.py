@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kube_manifests import OVERLAYS, Object, combinations, one, pod_of, rendered
-from kube_policy import confined, restricted, stays_up
+from kube_policy import ANALYSIS, confined, measured, opened, restricted, stays_up, templates, unsafe
 
 GONE = object()
 POD = "spec.template.spec"
@@ -35,13 +35,14 @@ def planted(objects: list[Object], kind: str, path: str, value: Any) -> list[Obj
 def test_s9_every_pod_meets_the_restricted_standard_and_ours(overlay: str) -> None:
     for chosen in combinations():
         objects = rendered(overlay, chosen)
-        pod = pod_of(objects)["spec"]
-        assert [*restricted(pod), *confined(pod)] == [], sorted(chosen)
+        assert "Deployment mergeline" in dict(templates(objects))
+        assert list(unsafe(objects)) == [], sorted(chosen)
         labels = next(each for each in objects if each["kind"] == "Namespace")["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 FIRST = f"{POD}.containers.0"
+APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,25 @@ FIRST = f"{POD}.containers.0"
         (f"{POD}.volumes.0", {"name": "disk", "hostPath": {"path": "/"}}, "volume disk is of kind hostPath"),
         (f"{POD}.securityContext.sysctls", [{"name": "a", "value": "b"}], "the pod sets sysctls"),
         (f"{POD}.securityContext.runAsNonRoot", GONE, "server: may run as root"),
-        (f"{POD}.securityContext.runAsUser", 0, "server: runs as root"),
-        (f"{POD}.securityContext.seccompProfile", {"type": "Unconfined"}, "server: has no seccomp profile"),
+        (f"{POD}.securityContext.runAsNonRoot", False, "the pod: runs as root"),
+        (f"{POD}.securityContext.runAsUser", 0, "the pod: runs as root"),
+        (f"{POD}.securityContext.seccompProfile", GONE, "server: has no seccomp profile"),
+        (f"{POD}.securityContext.seccompProfile", {"type": "Unconfined"}, "the pod: has another seccomp profile"),
+        (f"{FIRST}.securityContext.seccompProfile", {"type": "Unconfined"}, "server: has another seccomp profile"),
+        (f"{POD}.securityContext.appArmorProfile", {"type": "Unconfined"}, "the pod: has no AppArmor profile"),
+        (f"{FIRST}.securityContext.appArmorProfile", {"type": "Unconfined"}, "server: has no AppArmor profile"),
+        ("spec.template.metadata.annotations", {f"{APPARMOR}server": "unconfined"}, "server: has no AppArmor profile"),
+        (f"{POD}.securityContext.seLinuxOptions", {"type": "spc_t"}, "the pod: has SELinux options of its own"),
+        (f"{FIRST}.securityContext.seLinuxOptions", {"user": "root"}, "server: has SELinux options of its own"),
+        (f"{FIRST}.securityContext.seLinuxOptions", {"role": "system"}, "server: has SELinux options of its own"),
+        (f"{POD}.securityContext.windowsOptions", {"hostProcess": True}, "the pod: is a process of the host"),
+        (f"{FIRST}.securityContext.windowsOptions", {"hostProcess": True}, "server: is a process of the host"),
+        (f"{FIRST}.livenessProbe.httpGet.host", "10.0.0.1", "server: a probe or a hook names a host"),
+        (
+            f"{FIRST}.lifecycle",
+            {"preStop": {"tcpSocket": {"host": "10.0.0.1"}}},
+            "server: a probe or a hook names a host",
+        ),
         (f"{FIRST}.securityContext.privileged", True, "server: is privileged"),
         (f"{FIRST}.securityContext.allowPrivilegeEscalation", GONE, "server: may gain privileges"),
         (f"{FIRST}.securityContext.capabilities.drop", ["NET_RAW"], "server: keeps capabilities"),
@@ -72,8 +90,42 @@ FIRST = f"{POD}.containers.0"
     ],
 )
 def test_s9_a_pod_that_is_less_is_refused(path: str, value: Any, said: str) -> None:
-    pod = pod_of(planted(rendered("production"), "Deployment", path, value))["spec"]
+    pod = pod_of(planted(rendered("production"), "Deployment", path, value))
     assert said in [*restricted(pod), *confined(pod)]
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"appArmorProfile": {"type": "RuntimeDefault"}},
+        {"seLinuxOptions": {"type": "container_t", "level": "s0:c1"}},
+        {"windowsOptions": {"hostProcess": False}},
+        {"seccompProfile": {"type": "Localhost", "localhostProfile": "ours.json"}},
+    ],
+)
+def test_what_the_standard_allows_is_let_through(context: Object) -> None:
+    pod = pod_of(copy.deepcopy(rendered("production")))
+    pod["spec"]["securityContext"] |= context
+    pod["spec"]["containers"][0]["securityContext"] |= context
+    assert [*restricted(pod), *confined(pod)] == []
+
+
+LOOSE = {"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "shell", "image": "busybox"}]}}
+METRIC = {"name": "job", "provider": {"job": {"spec": {"template": LOOSE}}}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": "Deployment", "metadata": {"name": "other"}, "spec": {"template": LOOSE}},
+        {"kind": "CronJob", "metadata": {"name": "other"}, "spec": {"jobTemplate": {"spec": {"template": LOOSE}}}},
+        {"kind": "Pod", "metadata": {"name": "other"}, "spec": LOOSE["spec"]},
+        {"kind": "AnalysisTemplate", "metadata": {"name": "other"}, "spec": {"metrics": [METRIC]}},
+    ],
+    ids=lambda other: other["kind"],
+)
+def test_s9_another_pod_is_looked_at_wherever_it_comes_from(other: Object) -> None:
+    assert f"{other['kind']} other: shell: may gain privileges" in unsafe([*rendered("production"), other])
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -97,8 +149,10 @@ def test_r10_pods_are_replaced_by_pods_that_are_ready(overlay: str) -> None:
         ("PodDisruptionBudget", "", None, "no budget of disruptions for the pods"),
         ("PodDisruptionBudget", "spec.selector.matchLabels", {"app": "other"}, "no budget of disruptions"),
         ("PodDisruptionBudget", "spec.maxUnavailable", 2, "a budget lets more than one pod go"),
-        ("HorizontalPodAutoscaler", "", None, "no autoscaler for the Rollout"),
-        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.kind", "Deployment", "no autoscaler for the Rollout"),
+        ("HorizontalPodAutoscaler", "", None, "not one autoscaler for the Rollout"),
+        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.kind", "Deployment", "not one autoscaler for the Rollout"),
+        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.apiVersion", "apps/v1", "not one autoscaler for the Rollout"),
+        ("HorizontalPodAutoscaler", "spec.scaleTargetRef.name", "other", "an autoscaler of something else"),
         ("HorizontalPodAutoscaler", "spec.minReplicas", 1, "one pod is no reserve"),
     ],
 )
@@ -107,30 +161,59 @@ def test_r10_a_manifest_that_may_take_the_service_down_is_refused(kind: str, pat
     assert any(each.startswith(said) for each in stays_up(objects))
 
 
-def test_nothing_comes_in_or_goes_out_that_is_not_named() -> None:
+def test_r10_the_autoscaler_of_the_deployment_names_it() -> None:
     objects = rendered("production")
-    everything = one(objects, "NetworkPolicy", "deny-all")["spec"]
-    assert everything == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    own = one(objects, "NetworkPolicy")["spec"]
-    assert own["podSelector"]["matchLabels"].items() <= pod_of(objects)["metadata"]["labels"].items()
-    ways = {
-        (target.get("ipBlock", {}).get("cidr", "cluster"), port["port"])
-        for rule in own["egress"]
-        for target in rule["to"]
-        for port in rule["ports"]
-    }
-    assert ways == {
-        ("cluster", 53),
-        ("169.254.20.10/32", 53),
-        ("169.254.170.23/32", 80),
-        ("0.0.0.0/0", 443),
-    }
-    [wide] = [
-        rule["to"][0]["ipBlock"]
-        for rule in own["egress"]
-        if rule["to"][0].get("ipBlock", {}).get("cidr") == "0.0.0.0/0"
-    ]
-    assert wide["except"] == ["169.254.0.0/16"]  # the node's credentials
+    assert list(stays_up(objects)) == []
+    wrong = planted(objects, "HorizontalPodAutoscaler", "spec.scaleTargetRef.name", "other")
+    assert list(stays_up(wrong)) == ["not one autoscaler for the Deployment", "an autoscaler of something else"]
+
+
+# ---- The network -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_comes_in_or_goes_out_that_is_not_named(overlay: str) -> None:
+    for chosen in combinations():
+        objects = rendered(overlay, chosen)
+        assert list(opened(objects)) == [], sorted(chosen)
+        chosen_pods = one(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+        assert chosen_pods.items() <= pod_of(objects)["metadata"]["labels"].items()
+
+
+OPEN = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}
+NOBODY = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "nobody"}}}
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "CiliumNetworkPolicy"])
+def test_a_policy_more_is_refused(kind: str) -> None:
+    more = {"apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": {"name": "open"}, "spec": OPEN}
+    assert list(opened([*rendered("production"), more])) == [f"the {kind} open is none of ours"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.ingress.0.from", [NOBODY]),
+        ("spec.ingress.0.ports", GONE),
+        ("spec.ingress", GONE),
+        ("spec.egress.0.to.0", {"namespaceSelector": {}}),
+        ("spec.egress.2.to.0.ipBlock.except", GONE),
+        ("spec.egress.2.ports.0.port", 80),
+        ("spec.policyTypes", ["Ingress"]),
+        ("spec.podSelector.matchLabels", {"app": "other"}),
+    ],
+)
+def test_a_policy_that_says_something_else_is_refused(path: str, value: Any) -> None:
+    objects = rendered("production")
+    closed = [each for each in objects if each["metadata"]["name"] != "deny-all"]
+    deny = one(objects, "NetworkPolicy", "deny-all")
+    wrong = [*planted(closed, "NetworkPolicy", path, value), deny]
+    assert list(opened(wrong)) == ["the NetworkPolicy mergeline is none of ours"]
+
+
+def test_a_policy_that_is_gone_is_missed() -> None:
+    wrong = planted(rendered("production"), "NetworkPolicy", "", None)
+    assert list(opened(wrong)) == ["there is no NetworkPolicy deny-all", "there is no NetworkPolicy mergeline"]
 
 
 # ---- The canary ------------------------------------------------------------------------------------------------------
@@ -139,27 +222,44 @@ def test_nothing_comes_in_or_goes_out_that_is_not_named() -> None:
 def test_the_canary_takes_over_the_pods_of_the_deployment() -> None:
     objects = rendered("production", ["canary"])
     rollout, pod = one(objects, "Rollout")["spec"], pod_of(objects)
-    assert rollout["workloadRef"]["name"] == one(objects, "Deployment")["metadata"]["name"]
     assert rollout["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert "template" not in rollout
-    assert rollout["rollbackWindow"] == {"revisions": 3}
-    assert rollout["revisionHistoryLimit"] >= 3
 
 
-def test_r16_every_share_of_the_canary_is_measured_before_the_next() -> None:
-    """An analysis in the background ends well with the last step, data or not; one that is a step has to end."""
-    objects = rendered("production", ["canary"])
-    canary = one(objects, "Rollout")["spec"]["strategy"]["canary"]
-    assert "analysis" not in canary
-    assert [next(iter(step)) for step in canary["steps"]] == ["setWeight", "pause", "analysis"] * 3 + ["setWeight"]
-    assert [step["setWeight"] for step in canary["steps"] if "setWeight" in step] == [5, 25, 50, 100]
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_r16_every_share_of_the_canary_is_measured_before_the_next(overlay: str) -> None:
+    objects = rendered(overlay, ["canary"])
+    assert list(measured(objects)) == []
+    steps = one(objects, "Rollout")["spec"]["strategy"]["canary"]["steps"]
+    assert [step["setWeight"] for step in steps if "setWeight" in step] == [5, 25, 50, 100]
     template = one(objects, "AnalysisTemplate", "mergeline-canary")["spec"]
     needed = {each["name"] for each in template["args"] if "value" not in each}
-    for step in canary["steps"]:
-        if "analysis" in step:
-            assert step["analysis"]["templates"] == [{"templateName": "mergeline-canary"}]
-            assert {each["name"] for each in step["analysis"]["args"]} == needed
+    assert {each["name"] for each in ANALYSIS["args"]} == needed
     assert all("count" in metric or "interval" not in metric for metric in template["metrics"])
+
+
+STEPS = "spec.strategy.canary.steps"
+ARGS = f"{STEPS}.2.analysis.args"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (f"{ARGS}.0.valueFrom.podTemplateHashValue", "Latest", "an analysis does not compare"),
+        (f"{ARGS}.1.valueFrom.podTemplateHashValue", "Stable", "an analysis does not compare"),
+        (f"{ARGS}.0.name", "canary-hash", "an analysis does not compare"),
+        (f"{STEPS}.2.analysis.templates.0.templateName", "other", "an analysis does not compare"),
+        (f"{STEPS}.5", {"pause": {"duration": "5m"}}, "a share is not measured"),
+        ("spec.strategy.canary.analysis", ANALYSIS, "an analysis in the background"),
+        ("spec.rollbackWindow", {"revisions": 3}, "a release that failed may come back"),
+        ("spec.workloadRef.name", "other", "the Rollout takes over no Deployment"),
+        ("spec.workloadRef.kind", "ReplicaSet", "the Rollout takes over no Deployment"),
+    ],
+)
+def test_r16_a_rollout_that_does_not_measure_is_refused(path: str, value: Any, said: str) -> None:
+    wrong = list(measured(planted(rendered("production", ["canary"]), "Rollout", path, value)))
+    assert len(wrong) == 1
+    assert wrong[0].startswith(said)
 
 
 def test_what_tells_stable_and_canary_apart_is_scraped() -> None:

@@ -111,6 +111,7 @@ def test_an_alias_moves_with_a_promotion_and_goes_with_the_release(reviewed: Pro
     assert state(reviewed, server)["aliases"] == {"staging": 2, "production": 2}
     (reviewed.root / PRODUCTION).write_text(format_release(NO_RELEASE))
     reviewed.commit("Withdrawn")
+    reviewed.git("push", "-q", "origin", "main")
     assert synced(reviewed, server) == "2 models of Git, 0 of them new; staging is version 2"
     assert state(reviewed, server)["aliases"] == {"staging": 2}
 

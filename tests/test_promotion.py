@@ -166,7 +166,7 @@ def test_a_proposal_is_one_commit_of_one_file_and_leaves_the_checkout_alone(here
 
 
 def test_there_is_nothing_to_propose_without_a_release(here: Clone) -> None:
-    assert propose(here) == "nothing to propose: staging serves no release on main"
+    assert propose(here) == "main has it already: staging serves no release"
     assert not here.has(PROMOTION)
 
 
@@ -239,6 +239,96 @@ def test_r8_a_branch_with_a_commit_of_a_person_is_not_touched(here: Clone) -> No
     with pytest.raises(VerificationError, match="which is somebody's own; merge it or delete the branch"):
         propose(here)
     assert here.tip(PROMOTION) == tip
+
+
+def amended(here: Clone, change: dict[Path, str]) -> str:
+    """A person amends the proposal, whose message and trailer stay, and pushes it; return its commit."""
+    here.git("fetch", "-q", "origin")
+    here.git("checkout", "-q", "-B", PROMOTION, f"origin/{PROMOTION}")
+    for path, text in change.items():
+        (here.root / path).write_text(text)
+    here.git("add", "--all")
+    here.git("commit", "-q", "--amend", "--no-edit")
+    here.git("push", "-q", "--force", "origin", PROMOTION)
+    return here.git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{Path("note.md"): "wait\n"}, {PRODUCTION: format_release(release_of(9))}],
+    ids=["another file", "another release"],
+)
+def test_r8_a_proposal_that_a_person_amended_is_the_persons(change: dict[Path, str], here: Clone) -> None:
+    here.stage(1)
+    propose(here)
+    tip = amended(here, change)
+    here.stage(2)
+    with pytest.raises(VerificationError, match="somebody's own"):
+        propose(here)
+    assert here.tip(PROMOTION) == tip
+
+
+def merged_base(here: Clone, change: dict[Path, str]) -> str:
+    """Somebody merges main into the proposal, with an edit or without one, and pushes it; return its commit."""
+    here.write({Path("README.md"): "# Docs\n"}, "Docs")
+    here.git("checkout", "-q", "-B", PROMOTION, f"origin/{PROMOTION}")
+    here.git("merge", "-q", "--no-ff", "--no-commit", "origin/main")
+    for path, text in change.items():
+        (here.root / path).write_text(text)
+    here.git("add", "--all")
+    here.git("commit", "-q", "-m", "Merge main")
+    here.git("push", "-q", "origin", PROMOTION)
+    return here.git("rev-parse", "HEAD")
+
+
+def test_r8_a_merge_of_the_base_that_holds_an_edit_is_the_persons(here: Clone) -> None:
+    here.stage(1)
+    propose(here)
+    tip = merged_base(here, {Path("note.md"): "wait\n"})
+    here.stage(2)
+    with pytest.raises(VerificationError, match="somebody's own"):
+        propose(here)
+    assert here.tip(PROMOTION) == tip
+
+
+def test_a_merge_of_the_base_alone_leaves_the_proposal_what_it_is(here: Clone) -> None:
+    here.stage(1)
+    propose(here)
+    tip = merged_base(here, {})
+    assert propose(here).startswith(f"{PROMOTION} proposes it already")
+    assert here.tip(PROMOTION) == tip
+    here.stage(2)
+    assert "in place of an older proposal" in propose(here)
+
+
+def test_r5_a_late_run_ends_as_the_newest(here: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base moves, and another run proposes from it, after the late one has looked."""
+    from mergeline.release import proposals
+
+    here.stage(1)
+    fetch = proposals.fetch_base
+    looked: list[proposals.Base] = []
+
+    def late(root: Path, remote: str) -> proposals.Base:
+        found = fetch(root, remote)
+        if not looked:
+            looked.append(found)
+            here.stage(2)
+            propose(here)
+        return found
+
+    monkeypatch.setattr(proposals, "fetch_base", late)
+    propose(here)
+    assert here.at(PROMOTION, PRODUCTION) == release_of(2)
+
+
+def test_a_proposal_from_a_folder_of_a_larger_repository_changes_that_folder(here: Clone) -> None:
+    text = format_release(release_of(1))
+    here.write({Path("ml") / STAGING: text, Path("ml") / PRODUCTION: format_release(NO_RELEASE)}, "A larger one")
+    assert propose_production(here.root / "ml", "origin").startswith(f"proposed on {PROMOTION}")
+    here.git("fetch", "-q", "origin")
+    assert here.git("diff", "--name-only", "origin/main", f"origin/{PROMOTION}") == f"ml/{PRODUCTION}"
+    assert propose_production(here.root / "ml", "origin").startswith(f"{PROMOTION} proposes it already")
 
 
 def test_r8_a_commit_that_comes_between_look_and_push_stands(
@@ -321,13 +411,15 @@ def test_r6_a_rollback_makes_the_tree_that_git_revert_makes(here: Clone) -> None
     assert here.git("rev-parse", "HEAD^{tree}") == here.git("rev-parse", f"origin/{ROLLBACK}^{{tree}}")
 
 
-def test_r6_twin_an_edit_by_hand_is_found_to_be_another_file(here: Clone) -> None:
+def test_r6_a_file_that_a_person_had_edited_comes_back_as_the_person_left_it(here: Clone) -> None:
+    """The twin: the same release, written anew, is another file."""
     served(here, 1)
-    before = (here.root / PRODUCTION).read_bytes()
+    own = (here.root / PRODUCTION).read_text().replace("spec:\n  template:", "spec:\n  # ours\n  template:", 1)
+    here.write({PRODUCTION: own}, "A note")
     served(here, 2)
-    here.write({PRODUCTION: format_release(release_of(1)).replace("# What runs", "# what runs")}, "Back by hand")
-    assert here.serves == release_of(1)
-    assert (here.root / PRODUCTION).read_bytes() != before
+    rollback(here.root, "origin", None)
+    assert here.merge(ROLLBACK)
+    assert (here.root / PRODUCTION).read_text() == own != format_release(release_of(1))
 
 
 def test_a_second_rollback_goes_one_further_back_and_not_to_what_was_left(here: Clone) -> None:
@@ -348,6 +440,38 @@ def test_a_rollback_goes_to_the_release_that_is_named(here: Clone) -> None:
     assert rollback(here.root, "origin", sha(1)).startswith("nothing to roll back")
     with pytest.raises(ConfigurationError, match="no release of production; it served"):
         rollback(here.root, "origin", "ffff")
+
+
+@pytest.mark.parametrize("broken", ["replicas: 9\n", None], ids=["unreadable", "deleted"])
+def test_a_production_without_a_readable_file_goes_back_to_what_it_had(broken: str | None, here: Clone) -> None:
+    served(here, 1, 2)
+    if broken is None:
+        here.git("fetch", "-q", "origin")
+        here.git("checkout", "-q", "-B", "main", "origin/main")
+        here.git("rm", "-q", str(PRODUCTION))
+        here.git("commit", "-q", "-m", "Gone")
+        here.git("push", "-q", "origin", "main")
+    else:
+        here.write({PRODUCTION: broken}, "Broken")
+    assert rollback(here.root, "origin", None).endswith(f"back to {sha(2)[:12]}")
+    assert here.at(ROLLBACK, PRODUCTION) == release_of(2)
+
+
+def test_what_production_has_taken_back_is_not_proposed_again(here: Clone) -> None:
+    served(here, 1, 2)
+    rollback(here.root, "origin", None)
+    assert here.merge(ROLLBACK)
+    assert "production has taken model" in propose(here)
+    assert not here.has(PROMOTION)
+    here.stage(3)
+    assert propose(here).startswith("proposed on")
+
+
+@pytest.mark.parametrize("wanted", ["", "a1"])
+def test_a_release_is_named_by_four_signs_at_least(wanted: str, here: Clone) -> None:
+    served(here, 1, 2)
+    with pytest.raises(ConfigurationError, match="expected at least 4 signs"):
+        rollback(here.root, "origin", wanted)
 
 
 def test_a_release_that_cannot_be_read_was_never_live(here: Clone) -> None:
@@ -426,6 +550,8 @@ def test_r5_any_interleaving_is_one_history_without_lost_updates_or_half_states(
             continue
         assert here.serves == before
         assert here.serves in {release_of(number) for number in staged}
+    here.stage(staged[-1] + 1)
+    staged.append(staged[-1] + 1)
     propose(here)
     if here.has(PROMOTION):
         assert here.at(PROMOTION, PRODUCTION) == release_of(staged[-1])

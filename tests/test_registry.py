@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from registry import Registry, registry
@@ -44,12 +47,75 @@ def test_s10_twin_other_bytes_under_a_digest_are_found(here: Registry) -> None:
 def test_a_login_is_given_where_the_registry_asks_for_one(tmp_path: Path) -> None:
     with registry(tmp_path / "closed", LOGIN) as closed:
         image = f"{closed.host}/team/server@sha256:{'0' * 64}"
-        with pytest.raises(ServiceError, match="wants a login; set MERGELINE_REGISTRY_USER"):
-            verify_image(image, NOBODY)
+        team = {"MERGELINE_REGISTRY_USER": "team", "MERGELINE_REGISTRY_PASSWORD": "secret"}
+        for nobody in (
+            NOBODY,
+            team,
+            {**team, "MERGELINE_REGISTRY_HOST": "ghcr.io"},
+        ):  # the password is for another host
+            with pytest.raises(ServiceError, match="wants a login; set MERGELINE_REGISTRY_HOST"):
+                verify_image(image, nobody)
+        team["MERGELINE_REGISTRY_HOST"] = closed.host
         with pytest.raises(ServiceError, match="refuses the login"):
-            verify_image(image, {"MERGELINE_REGISTRY_USER": "team", "MERGELINE_REGISTRY_PASSWORD": "wrong"})
+            verify_image(image, {**team, "MERGELINE_REGISTRY_PASSWORD": "wrong"})
         with pytest.raises(VerificationError, match="holds no image"):
-            verify_image(image, {"MERGELINE_REGISTRY_USER": "team", "MERGELINE_REGISTRY_PASSWORD": "secret"})
+            verify_image(image, team)
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """A registry that sends clients elsewhere, cuts its answers short, or speaks no HTTP."""
+
+    heard: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.heard.append(self.headers.get("Authorization"))
+        if self.path.startswith("/v2/short/"):
+            self.send_response(200)
+            self.send_header("Content-Length", "500")
+            self.end_headers()
+            self.wfile.write(b"{}")
+        elif self.path.startswith("/v2/junk/"):
+            self.wfile.write(b"\x16\x03\x01\r\n\r\n")
+        elif self.headers.get("Authorization") is None and self.path.startswith("/v2/away/"):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+        else:
+            self.send_response(307)
+            port = self.connection.getsockname()[1]
+            self.send_header("Location", f"http://localhost:{port}/there")
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_login_does_not_follow_to_another_host(elsewhere: str) -> None:
+    Elsewhere.heard.clear()
+    login = {"HOST": elsewhere, "USER": "team", "PASSWORD": "secret"}
+    with pytest.raises(ServiceError):
+        verify_image(
+            f"{elsewhere}/away/server@sha256:{'0' * 64}", {f"MERGELINE_REGISTRY_{k}": v for k, v in login.items()}
+        )
+    assert Elsewhere.heard[0] is None
+    assert str(Elsewhere.heard[1]).startswith("Basic ")
+    assert Elsewhere.heard[2:]
+    assert set(Elsewhere.heard[2:]) == {None}
+
+
+@pytest.mark.parametrize("name", ["short", "junk"])
+def test_an_answer_that_is_none_is_said_and_no_attack(name: str, elsewhere: str) -> None:
+    with pytest.raises(ServiceError, match=r"of 500 bytes came|does not answer"):
+        verify_image(f"{elsewhere}/{name}/server@sha256:{'0' * 64}", NOBODY)
 
 
 def test_a_registry_that_does_not_answer_is_said() -> None:

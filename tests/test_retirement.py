@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +199,58 @@ def test_twin_the_day_before_it_can_still_be_gone_back_to(here: Clone) -> None:
     assert here.merge(DUE)
     rollback(here.root, "origin", None)
     assert here.at("rollback/production", PRODUCTION) == release_of(1)
+
+
+def reduced(here: Clone) -> None:
+    """Bring 1, which production serves, to the phase in which half goes to 2."""
+    announce(here.root, "origin", sha(1), DAY, before(200))
+    assert here.merge(f"retire/{sha(1)[:12]}")
+    bring_forward(here.root, "origin", before(30))
+    assert here.merge(DUE)
+    assert text(here, PATCH) == format_patch(DAY, sha(2))
+
+
+def test_a_retirement_that_is_taken_back_is_no_longer_told(here: Clone) -> None:
+    reduced(here)
+    here.write({RETIREMENTS: format_retirements([])}, "It stays")
+    assert bring_forward(here.root, "origin", before(29)).startswith(f"proposed on {DUE}")
+    assert here.merge(DUE)
+    assert text(here, PATCH) == format_patch(None, None)
+    assert bring_forward(here.root, "origin", before(29)).startswith("main has it already")
+
+
+def test_a_promotion_meanwhile_takes_the_patch_along_and_a_rollback_brings_it_back(here: Clone) -> None:
+    """A pod whose challenger is its champion does not start."""
+    reduced(here)
+    propose_production(here.root, "origin")
+    assert here.merge("promote/production")
+    assert (here.serves, text(here, PATCH)) == (release_of(2), format_patch(None, None))
+    rollback(here.root, "origin", None)
+    assert here.merge("rollback/production")
+    assert (here.serves, text(here, PATCH)) == (release_of(1), format_patch(DAY, sha(2)))
+
+
+def test_a_note_in_the_file_stays_where_no_phase_begins(here: Clone) -> None:
+    reduced(here)
+    noted = "# ask sales first\n" + text(here, RETIREMENTS)
+    here.write({RETIREMENTS: noted}, "A note")
+    assert bring_forward(here.root, "origin", before(29)).startswith("main has it already")
+    assert text(here, RETIREMENTS) == noted
+
+
+def test_a_successor_in_another_store_is_said(here: Clone) -> None:
+    other = replace(release_of(2), store="s3://elsewhere")
+    here.write({STAGING: format_release(other)}, "Another store")
+    announce(here.root, "origin", sha(1), DAY, before(200))
+    assert here.merge(f"retire/{sha(1)[:12]}")
+    with pytest.raises(VerificationError, match="one server takes both from one store"):
+        bring_forward(here.root, "origin", before(30))
+
+
+@pytest.mark.parametrize("wanted", ["", sha(1)[:3]])
+def test_a_model_is_named_by_four_signs_at_least(wanted: str, here: Clone) -> None:
+    with pytest.raises(ConfigurationError, match="no model; served were"):
+        announce(here.root, "origin", wanted, DAY, before(200))
 
 
 def test_what_cannot_be_announced_is_said(here: Clone) -> None:

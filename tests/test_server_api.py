@@ -38,6 +38,7 @@ from tables import orders, params
 
 from mergeline.models.scorer import Scorer
 from mergeline.schema import Task
+from mergeline.serve.metrics import PREDICT_STATUSES
 
 if TYPE_CHECKING:
     from mergeline.stages.train import Trained
@@ -850,6 +851,18 @@ def test_metrics_count_what_was_answered_and_refused(released: Released) -> None
         assert server.metric("mergeline_request_seconds_count", route="predict") == 2
         assert server.metric("mergeline_model_info", sha256=released.sha256, variant="champion") == 1
         assert server.metric("mergeline_ready") == 1
+
+
+def test_failures_are_counted_from_the_first_because_their_series_are_there_before_it(released: Released) -> None:
+    with serving(released.root, *released.options, "--log", "none", plant=["raising"]) as server:
+        before = server.ask("/metrics").body.decode()
+        for status in PREDICT_STATUSES:
+            assert f'mergeline_requests_total{{route="predict",status="{status}"}} 0.0\n' in before
+        asked = [body(ROW, entity_id="e"), b"{}", b"{"]
+        answered = [server.ask("/predict", each).status for each in asked]
+        answered.append(server.ask("/predict", b"{}", headers={"Content-Type": "text/plain"}).status)
+    assert answered == [500, 422, 400, 415]
+    assert set(answered) <= set(PREDICT_STATUSES)
 
 
 def test_the_status_tells_of_release_latency_and_log(server: Server, released: Released) -> None:

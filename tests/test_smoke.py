@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import itertools
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +52,82 @@ def server(released: Released, key: Path) -> Iterator[Server]:
 def names(lines: str) -> list[tuple[str, str]]:
     """Outcome and name of each check of the output."""
     return [(line.split()[0], line.split()[1].rstrip(":")) for line in lines.splitlines() if ": " in line]
+
+
+@contextmanager
+def front(*behind: Server, each: str = "connection") -> Iterator[str]:
+    """One address before several servers, which take turns from request to request or from connection to connection."""
+    turns = itertools.cycle(behind)
+
+    class Front(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            self.server_behind = next(turns)
+
+        def answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            is_sent = length < 1 << 30
+            asked = self.rfile.read(length) if is_sent else b""
+            with contextlib.closing(self.server_behind.connect()) as connection:
+                connection.putrequest(self.command, self.path, skip_host=True)
+                for name, value in self.headers.items():
+                    connection.putheader(name, value)
+                connection.endheaders(asked)
+                reply = connection.getresponse()
+                content = reply.read()
+            self.close_connection = not is_sent
+            self.send_response(reply.status)
+            for name, value in reply.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+            if each == "request":
+                self.server_behind = next(turns)
+
+        do_GET = do_POST = answer  # noqa: N815 - the names that http.server looks for
+
+        def log_message(self, *_: object) -> None: ...
+
+    with listening(Front) as url:
+        yield url
+
+
+@contextmanager
+def answering(content: str, ready: str) -> Iterator[str]:
+    """A server that says the same to every prediction."""
+
+    class Odd(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.say(ready)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.say(content)
+
+        def say(self, text: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with listening(Odd) as url:
+        yield url
+
+
+@contextmanager
+def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
 
 
 # ---- The right server ------------------------------------------------------------------------------------------------
@@ -125,6 +205,44 @@ def test_the_twin_another_model_is_named(server: Server, other: Released, key: P
     assert [check["passed"] for check in json.loads(done.stdout)] == [True, False]
 
 
+@pytest.mark.parametrize("each", ["connection", "request"])
+def test_the_twin_a_service_of_which_a_part_still_has_another_model_is_none(
+    each: str, released: Released, other: Released
+) -> None:
+    options = ("--requests", "10")
+    with (
+        serving(released.root, *released.options, "--log", "none") as right,
+        serving(other.root, "--release", str(other.file), "--log", "none") as wrong,
+    ):
+        with front(right, right, each=each) as url:
+            assert run(released.root, "smoke", url, *released.options, *options).returncode == 0
+        with front(right, wrong, each=each) as url:
+            done = run(released.root, "smoke", url, *released.options, *options)
+    assert done.returncode == 6
+    assert f"expected model {released.sha256[:12]}, found {other.sha256[:12]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"predictions": [1]}', "expected a prediction, found int"),
+        ('{"predictions": [{"model_sha256": "HASH", "score": NUMBER}]}', "known sample 0 scores nan off"),
+        ("[" * 100_000, "expected 200 and one prediction, found 200"),
+        ('{"predictions": [{"model_sha256": "other", "variant": "champion"}]}', "found other as champion"),
+    ],
+)
+def test_the_twin_an_answer_that_is_no_prediction_is_a_check_that_fails(
+    content: str, said: str, released: Released
+) -> None:
+    text = content.replace("HASH", released.sha256).replace("NUMBER", "9" * 400)
+    with answering(text, json.dumps({"model_sha256": released.sha256})) as url:
+        done = run(released.root, "smoke", url, *released.options)
+    assert done.returncode == 6
+    assert "mergeline: smoke: samples: " in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_twin_without_its_key_a_server_answers_nothing(server: Server, released: Released) -> None:
     done = run(released.root, "smoke", server.url, *released.options)
     assert done.returncode == 6
@@ -136,6 +254,8 @@ def test_the_twin_without_its_key_a_server_answers_nothing(server: Server, relea
     [
         (("http://127.0.0.1:9",), 7, "http://127.0.0.1:9: the server does not answer"),
         (("127.0.0.1:9",), 2, "expected http://HOST or https://HOST, found '127.0.0.1:9'"),
+        (("http://127.0.0.1:99999",), 2, "'http://127.0.0.1:99999': Port out of range 0-65535"),
+        (("http://a..b",), 7, "http://a..b: the server does not answer"),
         (("http://127.0.0.1:9", "--api-key-file", "nowhere"), 2, "nowhere: No such file"),
         (("http://127.0.0.1:9", "--latency-ms", "0"), 2, "expected a number above 0"),
     ],

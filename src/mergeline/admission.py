@@ -143,6 +143,9 @@ def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
         yield f"it names data called {', '.join(others)}"
     if receipt.serving_contract != SERVING_CONTRACT:
         yield f"its serving contract is {receipt.serving_contract}, this code's is {SERVING_CONTRACT}"
+    commit = (receipt.training_commit or "").removesuffix("-dirty")
+    if commit and git.head_commit(root) is not None and git.commit_of(root, commit) is None:
+        yield f"it was trained from commit {commit[:12]}, which is not here"
     champion = _served(root)
     if receipt.champion_sha256 != champion:
         yield f"{CHAMPION} names {champion}, the receipt {receipt.champion_sha256}"
@@ -183,6 +186,8 @@ def _champion(root: Path, base: str | None, settings: Params) -> Finding:
         then = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, VerificationError) as err:
         return Finding("champion", False, f"{CHAMPION} cannot be read ({err}); {AGAIN}")
+    if then == now and now != base_branch.standing(root, base, settings):
+        return Finding("champion", True, "this branch brings no result of its own: nothing is compared anew")
     if then == now:
         whom = f"model {now.served.model_sha256[:12]}" if now.served else f"a baseline ({now.without})"
         return Finding("champion", True, f"the comparison is with what production serves now: {whom}")

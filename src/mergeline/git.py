@@ -14,6 +14,8 @@ from mergeline.errors import ConfigurationError
 # Whole names: a tag or a branch that is called origin/main must not take the place of origin's main.
 USUAL_BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/remotes/origin/master")
 
+LAST_SECOND = 32_503_680_000  # of the year 2999
+
 
 @dataclass(frozen=True, slots=True)
 class LineChange:
@@ -26,7 +28,7 @@ class LineChange:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit of a branch: its SHA-1, parents, author, whole message, and times with their offsets from UTC."""
+    """A commit of a branch: its SHA-1, parents, author, whole message, and times in UTC."""
 
     sha: str
     parents: tuple[str, ...]
@@ -60,6 +62,12 @@ def changed_files(root: Path, ignoring: Iterable[Path] = ()) -> tuple[str, ...]:
     return tuple(name for name in found if name not in left_out)
 
 
+def refuse_shallow(root: Path) -> None:
+    """Raise `ConfigurationError` where this clone lacks a part of the history, which says what was live before."""
+    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+        raise ConfigurationError("this clone is shallow, the history is not whole; `git fetch --unshallow`")
+
+
 def base_branch(root: Path, named: str | None = None) -> str | None:
     """Return the branch to compare with: `named`, else origin's default branch, else None.
 
@@ -91,9 +99,17 @@ def fork_point(root: Path, base: str) -> str | None:
 
 
 def read(root: Path, commit: str, path: Path) -> bytes | None:
-    """Return a file's bytes at a commit; None where it was not there."""
-    ran = _run(root, "cat-file", "blob", "--end-of-options", f"{commit}:./{path.as_posix()}")
-    return ran.stdout if ran is not None and ran.returncode == 0 else None
+    """Return a file's bytes at a commit; None where it was not there, or this is no repository.
+
+    Raises `ConfigurationError` where Git could not look: what is not known must not pass for absent.
+    """
+    name = f"{commit}:./{path.as_posix()}"
+    try:
+        return read_many(root, [name])[name]
+    except ConfigurationError as err:
+        if "not a git repository" in str(err) or _run(root, "--version") is None:
+            return None
+        raise
 
 
 def read_many(root: Path, names: Sequence[str], kind: str = "blob") -> dict[str, bytes | None]:
@@ -127,7 +143,7 @@ def versions(root: Path, commit: str, path: Path, *, merged: bool = True) -> tup
 def commits(root: Path, commit: str, path: Path | None = None) -> tuple[Commit, ...]:
     """Return the commits of a branch itself, the oldest first; with `path`, those that changed this file on it."""
     only = ("--", path.as_posix()) if path else ()
-    form = "--format=" + "%x00".join(("%H", "%P", "%an", "%ae", "%aI", "%cI", "%B"))
+    form = "--format=" + "%x00".join(("%H", "%P", "%an", "%ae", "%at", "%ct", "%B"))
     said = _said(root, "log", "-z", "--first-parent", "--reverse", form, "--end-of-options", commit, *only) or ""
     fields = iter(said.split("\0"))
     return tuple(
@@ -136,8 +152,8 @@ def commits(root: Path, commit: str, path: Path | None = None) -> tuple[Commit, 
             tuple(parents.split()),
             author,
             email,
-            dt.datetime.fromisoformat(authored),
-            dt.datetime.fromisoformat(committed),
+            _moment(authored),
+            _moment(committed),
             message.strip(),
         )
         for sha, parents, author, email, authored, committed, message in zip(*[fields] * 7, strict=False)
@@ -201,6 +217,12 @@ def _objects(said: bytes, number: int, kind: str) -> Iterable[bytes | None]:
             at += size + 1
         else:
             yield None
+
+
+def _moment(seconds: str) -> dt.datetime:
+    """A time since 1970; Git lets anybody write a year that no calendar has."""
+    known = min(max(int(seconds), -LAST_SECOND), LAST_SECOND)
+    return dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(seconds=known)
 
 
 def _count(text: str) -> int:

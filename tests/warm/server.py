@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 PRELOADED = (
     *("pandas", "scipy.stats", "scipy.optimize", "onnxruntime", "onnx", "skl2onnx", "pyarrow.parquet", "optuna"),
@@ -36,8 +37,9 @@ def main(address: str) -> None:
             importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: they answer for themselves
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(address)
+    listening.bind(f"{address}.new")
     listening.listen(64)
+    Path(f"{address}.new").rename(address)  # who sees it can ask
     listening.settimeout(1.0)
     parent = os.getppid()
     while os.getppid() == parent:

@@ -128,6 +128,9 @@ class Proxy:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _problem(413, f"expected a body of at most {LARGEST_BODY_BYTES} bytes; send the rows in parts")
+        except (aiohttp.ClientPayloadError, ConnectionError) as err:  # nobody is left to be answered
+            logger.debug("a client's body ended: %s", err)
+            return _problem(400, "the body ended before its length")
         is_prediction = request.method == "POST" and request.path == PREDICT
         target = self._target(request, body, is_prediction=is_prediction)
         answer = await self._asked(target, request, body, may_repeat=is_prediction)
@@ -157,19 +160,40 @@ class Proxy:
     async def _asked(
         self, target: str, request: web.Request, body: bytes, *, may_repeat: bool
     ) -> web.StreamResponse | None:
-        """A server's answer; None where none came and asking somebody else is safe."""
-        url = URL(f"{self._urls[target]}{request.raw_path}", encoded=True)
-        try:
-            async with self.session.request(
-                request.method, url, data=body or None, headers=_passed_on(request.headers), allow_redirects=False
-            ) as answer:
-                return web.Response(status=answer.status, body=await answer.read(), headers=_passed_on(answer.headers))
-        except aiohttp.ClientConnectorError as err:
-            logger.debug("%s: %s", url, err)
-            return None
-        except (aiohttp.ClientError, TimeoutError) as err:
-            logger.debug("%s: %s", url, err)
-            return None if may_repeat else _problem(502, "the server ended the connection; it may have done its work")
+        """A server's answer; None where none came and asking somebody else is safe.
+
+        The stable server may end a connection that was idle just as a prediction goes out on it: it is asked once more.
+        """
+        url = URL(f"{self._urls[target]}{_path(request)}", encoded=True)
+        for is_last in (target == CANDIDATE or not may_repeat, True):
+            try:
+                return await self._passed(url, request, body)
+            except aiohttp.ClientConnectorError as err:
+                logger.debug("%s: %s", url, err)
+                return None
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as err:
+                logger.debug("%s: %s", url, err)
+                if is_last:
+                    break
+            except (aiohttp.ClientError, TimeoutError) as err:
+                logger.debug("%s: %s", url, err)
+                break
+        return None if may_repeat else _problem(502, "the server ended the connection; it may have done its work")
+
+    async def _passed(self, url: URL, request: web.Request, body: bytes) -> web.Response:
+        headers = _passed_on(request.headers)
+        async with self.session.request(
+            request.method, url, data=body or None, headers=headers, allow_redirects=False
+        ) as answer:
+            given = _passed_on(answer.headers)
+            if request.method == "HEAD" and "Content-Length" in answer.headers:
+                given.append(("Content-Length", answer.headers["Content-Length"]))  # of the body that is not sent
+            return web.Response(status=answer.status, body=await answer.read(), headers=given)
+
+
+def _path(request: web.Request) -> str:
+    """The path and the query as they were sent, of a target that names a host as well."""
+    return request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
 
 
 def _passed_on(headers: Any) -> list[tuple[str, str]]:

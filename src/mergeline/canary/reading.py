@@ -9,6 +9,8 @@ from mergeline.canary.series import Sample
 from mergeline.canary.template import HASH_LABEL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import aiohttp
 
 TIMEOUT_S = 5.0
@@ -42,3 +44,15 @@ def parse_samples(text: str, own_hash: str) -> list[Sample]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     ]
+
+
+def rows_scored(samples: Iterable[Sample]) -> float:
+    """Return how many rows a server's drift of the score is of."""
+    found = (each for each in samples if each.name == "mergeline_drift_rows" and ("feature", "score") in each.labels)
+    return sum(each.value for each in found)
+
+
+def model_served(samples: Iterable[Sample]) -> str | None:
+    """Return the SHA-256 of the model that a server's champion is, None where it does not say."""
+    found = (each for each in samples if each.name == "mergeline_model_info" and ("variant", "champion") in each.labels)
+    return next((dict(each.labels).get("sha256") for each in found), None)

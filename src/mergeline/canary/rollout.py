@@ -8,19 +8,25 @@ import datetime as dt
 import logging
 import math
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import aiohttp
+
 from mergeline.canary.decision import Decision, Measurement, Verdict, decide, measure
 from mergeline.canary.proxy import Proxy
-from mergeline.canary.reading import read_samples
+from mergeline.canary.reading import model_served, read_samples, rows_scored
 from mergeline.canary.series import History
 from mergeline.canary.template import CANDIDATE, STABLE, Template
+from mergeline.errors import ConfigurationError
 
 READINGS_AN_INTERVAL = 4
+LEAST_PREDICTIONS = 20  # that each server has to answer through the proxy in a step
+TRAFFIC = "traffic"  # what a step is undecided by without them
+MODEL = "model"  # what ends a canary whose candidate changes its own
 WHOLE = 100
 
 logger = logging.getLogger(__name__)
@@ -125,9 +131,11 @@ class _Rollout:
         self._reading_every_s = template.interval_s * self._scale / READINGS_AN_INTERVAL
         self._history = History(template.longest_window_s * self._scale + 2 * self._reading_every_s)
         self._proxy = Proxy(plan.stable.url, plan.candidate.url, plan.candidate.model_sha256, plan.key_header)
+        self._answered_before = self._proxy.traffic.answered.copy()
         self._record = Record(plan, template, dt.datetime.now(dt.UTC))
 
     async def run(self) -> Record:
+        await self._refuse_used()
         url = await self._proxy.start(self._plan.port)
         logger.info("canary: %s splits between %s and %s", url, self._plan.stable.url, self._plan.candidate.url)
         try:
@@ -139,13 +147,38 @@ class _Rollout:
             await self._proxy.close()
         return self._record
 
+    async def _refuse_used(self) -> None:
+        """Refuse a candidate whose drift is of rows that no client of this canary sent."""
+        async with aiohttp.ClientSession() as session:
+            samples = await read_samples(session, self._plan.candidate.url, CANDIDATE)
+        rows = rows_scored(samples)
+        if rows:
+            raise ConfigurationError(
+                f"--candidate {self._plan.candidate.url}: expected a server that scored nothing yet, found {rows:.0f}"
+                " rows, which its drift would be of; start a fresh candidate"
+            )
+
     async def _decided(self) -> None:
         try:
-            async with self._read():
-                await self._move()
+            await self._move_and_read()
         except asyncio.CancelledError:
             self._end(Outcome.INTERRUPTED, None, "interrupted")
         self._close_record()
+
+    async def _move_and_read(self) -> None:
+        """Move, and read the metrics meanwhile; a candidate that changes its model ends both."""
+        moving, reading = asyncio.create_task(self._move()), asyncio.create_task(self._keep_reading())
+        try:
+            await asyncio.wait((moving, reading), return_when=asyncio.FIRST_COMPLETED)
+            if moving.done():
+                moving.result()
+            else:
+                said = f"the candidate serves model {reading.result()[:12]} now"
+                self._end(Outcome.ROLLED_BACK, MODEL, said)
+        finally:
+            for task in (moving, reading):
+                task.cancel()
+            await asyncio.gather(moving, reading, return_exceptions=True)
 
     async def _stay(self) -> None:
         logger.info("canary: %s; serving on until a signal", self._record.outcome)
@@ -175,7 +208,7 @@ class _Rollout:
                 self._end(Outcome.ROLLED_BACK, metric, f"{metric} failed at {share:g} %{_last(step, metric)}")
                 return
             if step.verdict.decision is Decision.PAUSE:
-                said = f"{metric} is undecided at {share:g} % after {self._plan.patience_s:g} s{_last(step, metric)}"
+                said = f"{metric} is undecided at {share:g} % after {self._plan.patience_s:g} s{self._last(step)}"
                 self._end(Outcome.UNDECIDED, metric, said)
                 return
 
@@ -189,13 +222,30 @@ class _Rollout:
         """Measure until the step is decided; while it is undecided the share stays, for as long as patience lasts."""
         clock = asyncio.get_running_loop().time
         started = clock()
+        self._answered_before = self._proxy.traffic.answered.copy()
         while True:
             step.verdict = await self._analyse(step)
+            if step.verdict.decision is Decision.PROMOTE and not self._has_traffic():
+                step.verdict = Verdict(Decision.PAUSE, TRAFFIC)
             if step.verdict.decision is not Decision.PAUSE or clock() - started >= self._plan.patience_s:
                 return
             step.pauses += 1
-            said = f"{step.verdict.metric} is undecided{_last(step, step.verdict.metric)}"
+            said = f"{step.verdict.metric} is undecided{self._last(step)}"
             logger.info("canary: %g %%: %s; the share stays", step.share, said)
+
+    def _answered(self, name: str) -> int:
+        """How many predictions a server answered through the proxy in this step."""
+        return self._proxy.traffic.answered[name] - self._answered_before[name]
+
+    def _has_traffic(self) -> bool:
+        return min(map(self._answered, (STABLE, CANDIDATE))) >= LEAST_PREDICTIONS
+
+    def _last(self, step: Step) -> str:
+        """What the step is undecided by, as it was seen last."""
+        if step.verdict.metric != TRAFFIC:
+            return _last(step, step.verdict.metric)
+        found = " and ".join(f"{self._answered(name)} of the {name} server" for name in (STABLE, CANDIDATE))
+        return f" (answers through the canary: {found}; {LEAST_PREDICTIONS} of each are the least)"
 
     async def _analyse(self, step: Step) -> Verdict:
         """One analysis run: every metric as often as the template says, until they decide."""
@@ -222,18 +272,8 @@ class _Rollout:
 
     # ---- What is measured --------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _read(self) -> AsyncIterator[None]:
-        """Read the metrics of both servers, and what the proxy counts, again and again."""
-        reading = asyncio.create_task(self._keep_reading())
-        try:
-            yield
-        finally:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
-
-    async def _keep_reading(self) -> None:
+    async def _keep_reading(self) -> str:
+        """Read the metrics of both servers, and what the proxy counts, until the candidate's model is another one."""
         clock = asyncio.get_running_loop().time
         at = clock()
         while True:
@@ -245,6 +285,9 @@ class _Rollout:
             self._history.take(now, STABLE, stable)
             self._history.take(now, CANDIDATE, candidate)
             self._history.take(now, "proxy", self._proxy.traffic.samples())
+            served = model_served(candidate)
+            if served not in (None, self._plan.candidate.model_sha256):
+                return str(served)
             at = max(at + self._reading_every_s, now)
             await asyncio.sleep(at - now)
 

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mergeline.errors import ConfigurationError, DataError, DegradationFound
 
@@ -87,6 +88,10 @@ def _side(option: str, url: str) -> Side:
 
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{option}: expected http:// or https://, found {url!r}")
+    try:
+        urlsplit(url).port  # noqa: B018 - says whether it is one
+    except ValueError as err:
+        raise ConfigurationError(f"{option}: {url!r}: {err}") from err
     return Side(url.rstrip("/"), served_by(url))
 
 

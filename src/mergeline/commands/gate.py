@@ -27,6 +27,7 @@ def gate(root: Path, base: str | None, *, rerun: bool) -> str:
     With `rerun`, validate, evaluate and compare are run once more on the data and the model that lie here, and their
     records must be those of the branch within 1e-6: a dvc.lock that Git merged out of two is then found out.
     """
+    git.refuse_shallow(root)
     settings = load_params(root)
     found = [committed(root), *findings(root, git.base_branch(root, base), settings)]
     if rerun:

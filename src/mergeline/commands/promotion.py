@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from mergeline import git
 from mergeline.errors import ConfigurationError, VerificationError
-from mergeline.layout import COMPARISON, PRODUCTION, STAGING
+from mergeline.layout import COMPARISON, PRODUCTION, RETIREMENT_PATCH, STAGING
+from mergeline.release.evidence import parse_judgement
 from mergeline.release.history import Deployment, standing
+from mergeline.release.ledger import SHORTEST_PREFIX
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
-from mergeline.release.proposals import Base, Proposal, fetch_base, propose
+from mergeline.release.proposals import Base, Outcome, Proposal, propose
 from mergeline.release.records import deployments, receipt_of, retirements
-from mergeline.release.retirement import retired
+from mergeline.release.retirement import patch_of, retired
 from mergeline.report.escape import clean
 
 PROMOTION = "promote/production"
@@ -21,57 +22,100 @@ ROLLBACK = "rollback/production"
 
 
 def propose_production(root: Path, remote: str) -> str:
-    """Push the branch that gives production what staging serves on the base branch now; twice changes nothing."""
-    base = fetch_base(root, remote)
-    staged = git.read(root, base.commit, STAGING)
-    release = _release(staged)
-    if staged is None or not release.is_release:
-        return f"nothing to propose: staging serves no release on {base.name}"
-    if release.model_sha256 in retired(retirements(root, base.commit)):
-        raise VerificationError(f"propose: model {str(release.model_sha256)[:12]} is retired; promote another one")
-    outcome = propose(root, remote, base, Proposal(PROMOTION, {PRODUCTION: staged}, _promotion(root, base, release)))
-    return f"{outcome.sentence(PROMOTION, base)}: production to model {str(release.model_sha256)[:12]}"
+    """Push the branch that gives production what staging serves on the base branch now; twice changes nothing.
+
+    Without a release on staging, and with one that production has taken back, production is to stay as it is.
+    """
+    said: list[str] = []
+
+    def plan(base: Base) -> Proposal:
+        staged, served = (git.read(root, base.commit, path) for path in (STAGING, PRODUCTION))
+        release = _release(staged)
+        said[:] = [f"production to model {str(release.model_sha256)[:12]}"]
+        why = _why_not(root, base, release)
+        if why is not None:
+            said[:] = [why]
+            return Proposal(PROMOTION, {PRODUCTION: served}, why)
+        files = {PRODUCTION: staged, **_patched(root, base, release)}
+        return Proposal(PROMOTION, files, _promotion(root, base, release))
+
+    found = propose(root, remote, plan)
+    return f"{found.said}: {said[0]}"
 
 
 def rollback(root: Path, remote: str, wanted: str | None) -> str:
     """Push the branch that takes production back to a release of before, the last good one where none is named.
 
-    It changes the release file alone, byte for byte to what it was; nothing is trained. `wanted` is the beginning of a
-    model's SHA-256, or of the commit that promoted it. Raises `ConfigurationError` where no release of before fits.
+    It changes the release file alone, byte for byte to what it was, and what a retirement tells its pods; nothing is
+    trained. `wanted` is the beginning of a model's SHA-256, or of the commit that promoted it. Raises
+    `ConfigurationError` where no release of before fits.
     """
-    base = fetch_base(root, remote)
+    said: list[str] = []
+
+    def plan(base: Base) -> Proposal:
+        lived = deployments(root, base.commit, PRODUCTION)
+        if not lived:
+            raise ConfigurationError(f"rollback: production had no release on {base.name} yet")
+        now = _readable(git.read(root, base.commit, PRODUCTION))
+        target = _target(lived, now, wanted, retired(retirements(root, base.commit)))
+        said[:] = [f"production from model {_short(now)} back to {_short(target.release)}"]
+        if target.release == now:
+            said[:] = [f"production serves model {_short(now)} already"]
+            return Proposal(ROLLBACK, {PRODUCTION: git.read(root, base.commit, PRODUCTION)}, said[0])
+        files = {PRODUCTION: target.content, **_patched(root, base, target.release)}
+        return Proposal(ROLLBACK, files, _revert(lived, target))
+
+    found = propose(root, remote, plan)
+    if found.outcome in (Outcome.NOTHING, Outcome.WITHDRAWN):
+        return f"nothing to roll back: {said[0]}"
+    return f"{found.said}: {said[0]}"
+
+
+def _why_not(root: Path, base: Base, release: Release) -> str | None:
+    """Why production is to stay as it is; None where it is not."""
+    if not release.is_release:
+        return "staging serves no release"
+    if release.model_sha256 in retired(retirements(root, base.commit)):
+        raise VerificationError(f"propose: model {str(release.model_sha256)[:12]} is retired; promote another one")
     lived = deployments(root, base.commit, PRODUCTION)
-    if not lived:
-        raise ConfigurationError(f"rollback: production had no release on {base.name} yet")
-    target = _target(lived, wanted, retired(retirements(root, base.commit)))
-    current = lived[-1]
-    if target.release == current.release:
-        return f"nothing to roll back: production serves model {_short(current)} already"
-    outcome = propose(
-        root, remote, base, Proposal(ROLLBACK, {PRODUCTION: target.content}, _revert(lived, target, current))
-    )
-    return f"{outcome.sentence(ROLLBACK, base)}: production from model {_short(current)} back to {_short(target)}"
+    if any(each.release == release for each in lived) and all(each.release != release for each in standing(lived)):
+        return f"production has taken model {str(release.model_sha256)[:12]} back; revert that by hand to try it again"
+    return None
 
 
-def sync_registry(root: Path, environment: Mapping[str, str]) -> str:
-    """Make MLflow's registry say what Git says at HEAD; return what it says now."""
+def _patched(root: Path, base: Base, release: Release) -> dict[Path, bytes | None]:
+    """What a retirement tells production's pods, where it changes with the release: a model that goes, or no longer."""
+    if git.read(root, base.commit, RETIREMENT_PATCH) is None:
+        return {}
+    staging = _release(git.read(root, base.commit, STAGING))
+    return {RETIREMENT_PATCH: patch_of(retirements(root, base.commit), release, staging).encode()}
+
+
+def sync_registry(root: Path, named: str | None, environment: Mapping[str, str]) -> str:
+    """Make MLflow's registry say what Git says of a branch, the base branch where none is named."""
     from mergeline.model_registry import sync
 
-    commit = git.commit_of(root, "HEAD")
+    git.refuse_shallow(root)
+    branch = named or git.base_branch(root) or "HEAD"
+    commit = git.commit_of(root, branch)
     if commit is None:
-        raise ConfigurationError("sync-registry: no commit here; it makes the registry from the history of a branch")
+        raise ConfigurationError(f"sync-registry: {branch}: no such branch; it is made from the history of one")
     found = sync(root, commit, environment)
     aliases = ", ".join(f"{name} is version {version}" for name, version in found.aliases.items()) or "no alias"
     return f"{found.versions} models of Git, {found.new} of them new; {aliases}"
 
 
-def _target(lived: tuple[Deployment, ...], wanted: str | None, gone: frozenset[str]) -> Deployment:
+def _target(lived: tuple[Deployment, ...], now: Release | None, wanted: str | None, gone: frozenset[str]) -> Deployment:
+    """The deployment to go back to; `now` is what production serves, None where its file cannot be read."""
     if wanted is None:
-        before = [each.release for each in standing(lived)[:-1] if each.release.is_release]
+        stood = [each.release for each in standing(lived)]
+        before = [each for each in (stood[:-1] if stood[-1] == now else stood) if each.is_release]
         good = [each for each in before if each.model_sha256 not in gone]
         if not good:
             raise ConfigurationError("rollback: production had no other release before; there is none to go back to")
         return _last(lived, good[-1])
+    if len(wanted) < SHORTEST_PREFIX:
+        raise ConfigurationError(f"rollback: --to {wanted!r}: expected at least {SHORTEST_PREFIX} signs of a hash")
     named = {
         each.release
         for each in lived
@@ -79,7 +123,7 @@ def _target(lived: tuple[Deployment, ...], wanted: str | None, gone: frozenset[s
         and (str(each.release.model_sha256).startswith(wanted) or each.commit.startswith(wanted))
     }
     if len(named) != 1:
-        known = ", ".join(dict.fromkeys(f"{_short(each)} ({each.commit[:12]})" for each in lived))
+        known = ", ".join(dict.fromkeys(f"{_short(each.release)} ({each.commit[:12]})" for each in lived))
         which = "several releases" if named else "no release"
         raise ConfigurationError(f"rollback: --to {wanted}: {which} of production; it served {known}")
     release = named.pop()
@@ -97,19 +141,19 @@ def _promotion(root: Path, base: Base, release: Release) -> str:
     """A title, the sentence of the verdict, and trailers that tools read."""
     lines = [f"Promote model {str(release.model_sha256)[:12]} to production", ""]
     receipt, commit = receipt_of(root, base.commit, release)
-    if commit:
-        comparison = json.loads(git.read(root, commit, COMPARISON) or b"{}")
-        lines += [clean(str(comparison.get("sentence", "")), 2000), ""]
+    judgement = parse_judgement(git.read(root, commit, COMPARISON), str(release.model_sha256)) if commit else None
+    if judgement is not None:
+        lines += [clean(judgement.sentence, 2000), ""]
     lines += [f"Model-SHA256: {release.model_sha256}", f"Receipt-SHA256: {release.receipt_sha256}"]
     if receipt and receipt.training_commit:
         lines.append(f"Trained-From: {receipt.training_commit}")
     return "\n".join(lines)
 
 
-def _revert(lived: tuple[Deployment, ...], target: Deployment, current: Deployment) -> str:
+def _revert(lived: tuple[Deployment, ...], target: Deployment) -> str:
     """The message that `git revert` gives, so that people and tools read it as one."""
-    title = f'Revert "{current.subject}"'
     taken = list(lived[lived.index(target) + 1 :])
+    title = f'Revert "{lived[-1].subject}"' if taken else "Restore production's release"
     lines = [title, "", *(f"This reverts commit {each.commit}." for each in reversed(taken)), ""]
     return "\n".join([*lines, f"Model-SHA256: {target.release.model_sha256 or 'none'}"])
 
@@ -118,5 +162,12 @@ def _release(content: bytes | None) -> Release:
     return NO_RELEASE if content is None else parse_release(content.decode("utf-8", "replace"))
 
 
-def _short(each: Deployment) -> str:
-    return str(each.release.model_sha256 or "none")[:12]
+def _readable(content: bytes | None) -> Release | None:
+    try:
+        return None if content is None else _release(content)
+    except VerificationError:
+        return None
+
+
+def _short(release: Release | None) -> str:
+    return "of an unreadable file" if release is None else str(release.model_sha256 or "none")[:12]

@@ -31,7 +31,9 @@ def add_verbs(verb: Verb) -> None:
     text = "the day that counts as today (default: today, UTC)"
     added.add_argument("--as-of", type=dt.date.fromisoformat, metavar="DAY", help=text)
     _remote(added)
-    verb("sync-registry", _sync_registry, "make MLflow's registry say what Git says: versions, tags, aliases")
+    added = verb("sync-registry", _sync_registry, "make MLflow's registry say what Git says: versions, tags, aliases")
+    text = "the branch to read, as this clone has it (default: origin's default branch, else HEAD)"
+    added.add_argument("--ref", metavar="BRANCH", help=text)
 
 
 def _remote(added: argparse.ArgumentParser) -> None:
@@ -73,4 +75,4 @@ def _retire(parsed: argparse.Namespace) -> str:
 def _sync_registry(parsed: argparse.Namespace) -> str:
     from mergeline.commands import promotion
 
-    return promotion.sync_registry(parsed.root, os.environ)
+    return promotion.sync_registry(parsed.root, parsed.ref, os.environ)

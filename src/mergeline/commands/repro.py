@@ -136,7 +136,7 @@ def _training_commit(root: Path, lock: str) -> str | None:
     except (FileNotFoundError, VerificationError):
         old = None
     commit = old.training_commit if old is not None and old.dvc_lock_sha256 == lock else None
-    if commit is not None and not commit.endswith("-dirty"):
+    if commit is not None and not commit.endswith("-dirty") and git.commit_of(root, commit) is not None:
         return commit
     return git.head_commit(root, ignoring=RECORDED)
 

@@ -143,7 +143,7 @@ def sign(root: Path, parsed: argparse.Namespace, environment: Mapping[str, str])
     new = store.attach(model.sha256, own, signing.sign(model, signer))
     signing.require_signature(store, model, signer.public_key)
     if parsed.write_public:
-        write_text(parsed.write_public, signing.format_public_key(signer.public_key))
+        write_text(root / parsed.write_public, signing.format_public_key(signer.public_key))
     return f"{name}: model {model.sha256} {'signed' if new else 'was signed already'} by the key {own}"
 
 

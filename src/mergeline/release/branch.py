@@ -59,8 +59,7 @@ def _start(root: Path, named: str | None) -> tuple[str, str]:
         raise ConfigurationError(f"{ref}: there is no commit yet; releases are read from the history")
     if commit is None:
         raise ConfigurationError(f"--ref: {ref!a} is no branch or commit here; fetch it, or name another")
-    if git.do(root, "rev-parse", "--is-shallow-repository").strip() == "true":
-        raise ConfigurationError("this clone is shallow, the history is not whole; `git fetch --unshallow`")
+    git.refuse_shallow(root)
     return ref, commit
 
 

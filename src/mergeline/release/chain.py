@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import http.client
 import re
 import shutil
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,18 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mergeline import git
-from mergeline.errors import ConfigurationError, ServiceError, VerificationError
+from mergeline.errors import ConfigurationError, DataError, ServiceError, VerificationError
 from mergeline.layout import COMPARISON, EVALUATION, LOCK, OVERLAYS, RECEIPT, STAGING
-from mergeline.release.manifests import (
-    CONTAINER,
-    DEPLOYMENT,
-    MODEL_ANNOTATION,
-    NO_RELEASE,
-    RECEIPT_ANNOTATION,
-    STORE_ANNOTATION,
-    Release,
-    parse_release,
-)
+from mergeline.release.evidence import parse_judgement
+from mergeline.release.manifests import NO_RELEASE, Release, parse_release
+from mergeline.release.pods import refuse_other
 from mergeline.release.receipt import Receipt
 from mergeline.release.records import deployments, receipt_of, retirements
 from mergeline.release.retirement import Phase
@@ -35,7 +27,9 @@ from mergeline.release.retirement import Phase
 SIGNING_KEY = "signing.pub"
 TIMEOUT_S = 10.0
 RENDER_TIMEOUT_S = 60.0
-_SERVED = re.compile(r'^mergeline_model_info\{(?=[^}]*variant="champion")[^}]*sha256="([0-9a-f]{64})"', re.MULTILINE)
+LARGEST_METRICS_BYTES = 16 << 20
+_INFO = re.compile(r"^mergeline_model_info\{([^}\n]*)\} (\d+(?:\.\d+)?)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"\n]*)"')
 
 
 class State(StrEnum):
@@ -44,6 +38,7 @@ class State(StrEnum):
     HELD = "held"
     BROKEN = "BROKEN"
     SKIPPED = "skipped"
+    UNKNOWN = "unknown"  # somebody who had to be asked did not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,7 @@ class Link:
     name: str
     state: State
     said: str
+    exit_code: int = 0  # of one that is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class Chain:
     def links(self) -> Iterator[Link]:
         """Yield the links in the order in which a release comes about; a broken one ends those that need it.
 
-        Raises `ConfigurationError` where there is no release, `ServiceError` where something outside does not answer.
+        Raises `ConfigurationError` where there is no release.
         """
         content = git.read(self.root, self.commit, self.path)
         try:
@@ -87,7 +83,7 @@ class Chain:
             return
         if not release.is_release:
             raise ConfigurationError(f"{self.path}: no release yet, there is nothing to verify and nothing to deploy")
-        yield self._link("commit", lambda: self._committed(content))
+        yield self._link("commit", self._committed)
         receipt, recorded = receipt_of(self.root, self.commit, release)
         if receipt is None or recorded is None:
             short = str(release.receipt_sha256)[:12]
@@ -113,14 +109,18 @@ class Chain:
             return Link(name, State.SKIPPED, str(err))
         except VerificationError as err:
             return Link(name, State.BROKEN, str(err))
+        except (ConfigurationError, DataError, ServiceError) as err:
+            return Link(name, State.UNKNOWN, str(err), err.exit_code)
 
     # ---- In Git ----------------------------------------------------------------------------------------------------
 
-    def _committed(self, content: bytes | None) -> str:
-        here = self.root / self.path
-        if not here.is_file() or here.read_bytes() != content:
-            raise VerificationError(f"{self.path} is not as commit {self.commit[:12]} has it; commit it or restore it")
-        return f"{self.path} is as commit {self.commit[:12]} has it"
+    def _committed(self) -> str:
+        own = "k8s"
+        changed = [each for each in git.changed_files(self.root) if each.startswith(f"{own}/")]
+        changed += git.untracked(self.root, [own])
+        if changed:
+            raise VerificationError(f"{changed[0]} is not as commit {self.commit[:12]} has it; commit it or restore it")
+        return f"the manifests are as commit {self.commit[:12]} has them"
 
     def _receipt(self, release: Release, receipt: Receipt, recorded: str) -> str:
         if receipt.model.sha256 != release.model_sha256:
@@ -146,18 +146,24 @@ class Chain:
         return f"{LOCK} at {recorded[:12]} is the receipt's"
 
     def _reviewed(self, release: Release, recorded: str | None) -> str:
-        """What made the release fit for its environment: a verdict for staging, staging for production."""
-        staged = deployments(self.root, self.commit, STAGING)
+        """What made the release fit for its environment: a verdict on its model, and for production staging before."""
+        content = git.read(self.root, recorded, COMPARISON) if recorded else None
+        judgement = parse_judgement(content, str(release.model_sha256))
+        if judgement is None or judgement.verdict != "promote":
+            found = "there is none on this model" if judgement is None else f"it was {judgement.verdict}"
+            raise VerificationError(f"no verdict promoted model {str(release.model_sha256)[:12]}: {found}; retrain")
         if self.environment == STAGING.parent.name:
-            comparison = json.loads((git.read(self.root, recorded, COMPARISON) if recorded else None) or b"{}")
-            if comparison.get("verdict") != "promote":
-                raise VerificationError(f"no verdict promoted it: {comparison.get('sentence', 'there is no record')}")
             return "its verdict was promote"
-        if all(each.release != release for each in staged):
+        place = {each.sha: number for number, each in enumerate(git.commits(self.root, self.commit))}
+        staged, served = (
+            [place[each.commit] for each in deployments(self.root, self.commit, path) if each.release == release]
+            for path in (STAGING, self.path)
+        )
+        if not staged or not served or staged[0] > served[-1]:
             raise VerificationError(
-                f"{self.environment} serves a release that staging never served; promote from there"
+                f"{self.environment} serves what staging never served before; promote it from there"
             )
-        return "staging served it first"
+        return "its verdict was promote, and staging served it first"
 
     def _going(self, release: Release) -> str:
         going = next(
@@ -182,15 +188,20 @@ class Chain:
         size = sum(file.size or 0 for file in model.files)
         return f"{store.url} holds model {model.sha256[:12]}, {len(model.files)} files, {size} bytes, each its own"
 
+    @property
+    def _key(self) -> bytes | None:
+        """The public key that the overlay holds at this commit."""
+        return git.read(self.root, self.commit, OVERLAYS / self.environment / SIGNING_KEY)
+
     def _signed(self, release: Release) -> str:
-        from mergeline.release.signing import fingerprint, read_public_key, require_signature
+        from mergeline.release.signing import fingerprint, parse_public_key, require_signature
         from mergeline.release.store import open_store
 
-        key = self.root / OVERLAYS / self.environment / SIGNING_KEY
-        if not key.exists():
-            raise _Skipped(f"{key.relative_to(self.root)}: there is no key, so that no signature is asked for")
+        name = f"{OVERLAYS / self.environment / SIGNING_KEY}"
+        if self._key is None:
+            raise _Skipped(f"{name}: there is no key, so that no signature is asked for")
         store = open_store(str(release.store), self.root)
-        public = read_public_key(key)
+        public = parse_public_key(name, self._key)
         require_signature(store, store.verify_model(str(release.model_sha256)), public)
         return f"signed by the key {fingerprint(public)[:12]}"
 
@@ -210,31 +221,20 @@ class Chain:
         overlay = self.root / self.path.parent
         if not (overlay / "kustomization.yaml").exists():
             raise _Skipped(f"{overlay.relative_to(self.root)}: no kustomization.yaml, nothing is deployed from here")
-        pod = _pod(render(overlay))
-        annotations = pod["metadata"].get("annotations", {})
-        expected = {
-            MODEL_ANNOTATION: release.model_sha256,
-            STORE_ANNOTATION: release.store,
-            RECEIPT_ANNOTATION: release.receipt_sha256,
-        }
-        for name, value in expected.items():
-            if annotations.get(name) != value:
-                raise VerificationError(f"the manifests render {name} as {annotations.get(name)!r}, expected {value!r}")
-        spec = pod["spec"]
-        images = {each["image"] for each in [*spec["containers"], *spec.get("initContainers", [])]}
-        if release.image is not None and images != {release.image}:
-            raise VerificationError(f"the manifests render {', '.join(sorted(images))}, expected {release.image} alone")
-        return f"{self.environment}'s manifests render this model, store, receipt and image"
+        refuse_other(render(overlay), release, signed=self._key is not None)
+        return f"{self.environment}'s manifests render this release, and its pods read it"
 
     def _live(self, release: Release) -> str:
         if self.url is None:
             raise _Skipped("no address given; --url asks the server")
-        served = served_by(self.url)
-        if served != release.model_sha256:
+        served = models_of(self.url)
+        own = served.get("champion", "none")
+        if own != release.model_sha256:
             raise VerificationError(
-                f"{self.url} serves model {served[:12]}, expected {str(release.model_sha256)[:12]}; see the rollout"
+                f"{self.url} serves model {own[:12]}, expected {str(release.model_sha256)[:12]}; see the rollout"
             )
-        return f"{self.url} serves model {served[:12]}"
+        others = "".join(f", beside {name} {sha256[:12]}" for name, sha256 in served.items() if name != "champion")
+        return f"{self.url} serves model {own[:12]}{others}"
 
 
 class _Skipped(Exception):
@@ -243,18 +243,32 @@ class _Skipped(Exception):
 
 def served_by(url: str) -> str:
     """Return the SHA-256 of the model that a server's champion is; `ServiceError` where it does not say."""
-    address = f"{url.rstrip('/')}/metrics"
-    if not address.startswith(("http://", "https://")):
+    return models_of(url)["champion"]
+
+
+def models_of(url: str) -> dict[str, str]:
+    """Return the SHA-256 of each model that a server serves, by its variant; there is one champion.
+
+    Raises `ConfigurationError` for what is no address, `ServiceError` where no server of this kind answers.
+    """
+    if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--url: expected http:// or https://, found {url!r}")
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
-            text = answer.read().decode("utf-8", "replace")
-    except (OSError, ValueError) as err:
-        raise ServiceError(f"{url}: the server does not answer ({err}); see whether it runs") from err
-    found = _SERVED.search(text)
-    if found is None:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/metrics", timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
+            text = answer.read(LARGEST_METRICS_BYTES).decode("utf-8", "replace")
+    except http.client.InvalidURL as err:
+        raise ConfigurationError(f"--url: {url!r} is no address ({err})") from err
+    except (OSError, ValueError, http.client.HTTPException) as err:
+        raise ServiceError(f"{url}: the server does not answer ({err!r:.200}); see whether it runs") from err
+    found: dict[str, str] = {}
+    for labels, value in _INFO.findall(text):
+        named = dict(_LABEL.findall(labels))
+        if float(value) != 1 or named.get("variant") in found:
+            raise ServiceError(f"{url}: its metrics name several models in one place; see who answers there")
+        found[named.get("variant", "")] = named.get("sha256", "")
+    if "champion" not in found:
         raise ServiceError(f"{url}: no server of this kind; its metrics name no model")
-    return found[1]
+    return found
 
 
 def render(overlay: Path) -> list[dict[str, Any]]:
@@ -264,19 +278,11 @@ def render(overlay: Path) -> list[dict[str, Any]]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise _Skipped("kubectl is not installed, so that the manifests are not rendered")
-    done = subprocess.run(
-        [kubectl, "kustomize", str(overlay)], capture_output=True, text=True, check=False, timeout=RENDER_TIMEOUT_S
-    )
+    command = [kubectl, "kustomize", str(overlay)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RENDER_TIMEOUT_S)
+    except subprocess.TimeoutExpired as err:
+        raise ServiceError(f"{overlay}: kustomize takes more than {RENDER_TIMEOUT_S:g} s; see what it fetches") from err
     if done.returncode:
         raise VerificationError(f"{overlay}: kustomize does not render it ({' '.join(done.stderr.split())[:300]})")
     return [each for each in YAML(typ="safe").load_all(done.stdout) if each]
-
-
-def _pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """The pod template of the server's Deployment."""
-    for each in objects:
-        if each["kind"] == "Deployment" and each["metadata"]["name"] == DEPLOYMENT:
-            template: dict[str, Any] = each["spec"]["template"]
-            if any(container["name"] == CONTAINER for container in template["spec"]["containers"]):
-                return template
-    raise VerificationError(f"the manifests render no Deployment {DEPLOYMENT} with a container {CONTAINER}")

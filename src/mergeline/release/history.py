@@ -13,7 +13,7 @@ from mergeline.release.manifests import Release
 class Deployment:
     """A commit on the base branch that changed what an environment serves.
 
-    `content` is the release file as it was from then on; `deployed_at` is when the commit came onto the branch.
+    `content` is the release file as it last was with this release; `deployed_at` is when the commit came to the branch.
     """
 
     environment: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from mergeline import git
@@ -31,6 +32,8 @@ def deployments(root: Path, commit: str, path: Path) -> tuple[Deployment, ...]:
         content = contents[f"{each.sha}:./{path.as_posix()}"]
         release = releases[content]
         if content is None or release is None or release == (found[-1].release if found else NO_RELEASE):
+            if found and content is not None and release is not None:
+                found[-1] = replace(found[-1], content=content)  # a note that a person put into the file
             continue
         found.append(
             Deployment(

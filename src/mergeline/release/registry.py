@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 import re
 import urllib.error
@@ -31,7 +32,8 @@ def verify_image(image: str, environment: Mapping[str, str]) -> None:
     """Raise `VerificationError` where the registry does not hold the image, or holds other bytes under its digest.
 
     `image` is `name@sha256:...`. Asked without a login where the registry lets everybody read, as the AWS account of
-    the environment on ECR, else as MERGELINE_REGISTRY_USER with MERGELINE_REGISTRY_PASSWORD. Raises `ServiceError`
+    the environment on ECR, else as MERGELINE_REGISTRY_USER with MERGELINE_REGISTRY_PASSWORD, which go to the host
+    MERGELINE_REGISTRY_HOST and to no other. Raises `ServiceError`
     where the registry does not answer.
     """
     name, _, digest = image.partition("@")
@@ -82,14 +84,29 @@ def _manifest(address: str, host: str, path: str, environment: Mapping[str, str]
 def _asked(address: str, authorization: str | None) -> bytes:
     headers = {"Accept": ", ".join(MANIFESTS)} | ({"Authorization": authorization} if authorization else {})
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_S) as answer:  # noqa: S310 - http(s) by construction
+        request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http(s) by construction
+        with urllib.request.build_opener(_Careful).open(request, timeout=TIMEOUT_S) as answer:
             content: bytes = answer.read(LARGEST_MANIFEST_BYTES)
-            return content
+            announced = answer.headers.get("Content-Length", "")
     except urllib.error.HTTPError:
         raise
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, http.client.HTTPException) as err:
         host = urllib.parse.urlsplit(address).netloc
         raise ServiceError(f"{host}: the registry does not answer ({err}); try again") from err
+    if announced.isdigit() and len(content) < int(announced):
+        host = urllib.parse.urlsplit(address).netloc
+        raise ServiceError(f"{host}: {len(content)} of {announced} bytes came; try again")
+    return content
+
+
+class _Careful(urllib.request.HTTPRedirectHandler):
+    """Follows a registry to where it keeps its blobs, without the login."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        follows = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if follows is not None and follows.host != req.host:
+            follows.remove_header("Authorization")
+        return follows
 
 
 def _login(host: str, path: str, challenge: str, environment: Mapping[str, str]) -> str:
@@ -98,11 +115,13 @@ def _login(host: str, path: str, challenge: str, environment: Mapping[str, str])
     if ecr:
         return f"Basic {_ecr_token(ecr[1])}"
     user, password = (environment.get(f"MERGELINE_REGISTRY_{name}", "") for name in ("USER", "PASSWORD"))
+    if environment.get("MERGELINE_REGISTRY_HOST") != host:
+        user = ""  # a release file names the host, and whoever may write it must not get the password
     basic = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user else None
     kind, _, rest = challenge.partition(" ")
     if kind.lower() != "bearer":
         if basic is None:
-            raise ServiceError(f"{host}: wants a login; set MERGELINE_REGISTRY_USER and MERGELINE_REGISTRY_PASSWORD")
+            raise ServiceError(f"{host}: wants a login; set MERGELINE_REGISTRY_HOST, _USER and _PASSWORD")
         return basic
     told: dict[str, str] = dict(_CHALLENGE.findall(rest))
     realm = told.get("realm", "")
@@ -110,10 +129,10 @@ def _login(host: str, path: str, challenge: str, environment: Mapping[str, str])
         raise ServiceError(f"{host}: wants a token from {realm!r}, which is no https address; see to the registry")
     query = urllib.parse.urlencode({"service": told.get("service", ""), "scope": f"repository:{path}:pull"})
     try:
-        answer: dict[str, Any] = json.loads(_asked(f"{realm}?{query}", basic))
-    except (urllib.error.HTTPError, ValueError) as err:
-        raise ServiceError(f"{host}: gives no token to read {path} ({err}); see who may read it") from err
-    return f"Bearer {answer.get('token') or answer.get('access_token')}"
+        answer: Any = json.loads(_asked(f"{realm}?{query}", basic))
+        return f"Bearer {answer.get('token') or answer['access_token']}"
+    except (urllib.error.HTTPError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as err:
+        raise ServiceError(f"{host}: gives no token to read {path} ({err!r:.200}); see who may read it") from err
 
 
 def _ecr_token(region: str) -> str:

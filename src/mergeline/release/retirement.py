@@ -74,20 +74,37 @@ def plan(
     Raises `VerificationError` where the model that production serves needs a successor, and staging has none.
     """
     brought = tuple(replace(each, phase=each.due(today)) for each in retirements)
-    own = next((each for each in brought if each.model_sha256 == production.model_sha256), None)
-    going = {each.model_sha256 for each in brought}
+    own = _of(brought, production)
     moves = own is not None and ORDER.index(own.phase) >= ORDER.index(Phase.MIGRATED)
-    needs_other = own is not None and (moves or own.phase is Phase.REDUCED)
-    if needs_other and (staging.model_sha256 is None or staging.model_sha256 in going):
+    if own is not None and (moves or own.phase is Phase.REDUCED) and not _succeeds(staging, brought):
         raise VerificationError(
-            f"retire: production serves model {str(production.model_sha256)[:12]}, which goes on {own.on}, and staging"  # type: ignore[union-attr]
-            " has no other one to take its place; retrain, and promote to staging"
+            f"retire: production serves model {own.model_sha256[:12]}, which goes on {own.on}, and staging has no other"
+            " one to take its place; retrain, and promote to staging"
         )
-    if own is None or moves:
-        return Plan(brought, staged if moves else None, format_patch(None, None))
-    successor = staging.model_sha256 if own.phase is Phase.REDUCED else None
-    deprecated = own.phase is not Phase.ANNOUNCED
-    return Plan(brought, None, format_patch(own.on if deprecated else None, successor))
+    if own is not None and own.phase is Phase.REDUCED and staging.store != production.store:
+        raise VerificationError(
+            f"retire: staging's model lies in {staging.store}, production's in {production.store}; one server takes"
+            " both from one store"
+        )
+    patch = patch_of(brought, staging if moves else production, staging)
+    return Plan(brought, staged if moves else None, patch)
+
+
+def patch_of(retirements: Sequence[Retirement], production: Release, staging: Release) -> str:
+    """Return what production's pods are to be told where production serves this release."""
+    own = _of(retirements, production)
+    if own is None or own.phase not in (Phase.DEPRECATED, Phase.REDUCED):
+        return format_patch(None, None)
+    able = _succeeds(staging, retirements) and staging.store == production.store
+    return format_patch(own.on, staging.model_sha256 if own.phase is Phase.REDUCED and able else None)
+
+
+def _of(retirements: Sequence[Retirement], release: Release) -> Retirement | None:
+    return next((each for each in retirements if each.model_sha256 == release.model_sha256), None)
+
+
+def _succeeds(staging: Release, retirements: Sequence[Retirement]) -> bool:
+    return staging.is_release and _of(retirements, staging) is None
 
 
 def retired(retirements: Sequence[Retirement]) -> frozenset[str]:
@@ -122,7 +139,7 @@ def parse_retirements(text: str) -> tuple[Retirement, ...]:
     try:
         found = YAML(typ="safe", pure=True).load(text)
         entries = tuple(_retirement(each) for each in found or [])
-    except (YAMLError, ValueError, KeyError, TypeError) as err:
+    except (YAMLError, ValueError, KeyError, TypeError, RecursionError) as err:
         said = " ".join(str(err).split())[:200]
         raise VerificationError(f"{WHERE}: cannot be read ({said}); write model_sha256, on and phase") from err
     models = [each.model_sha256 for each in entries]

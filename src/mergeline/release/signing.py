@@ -66,6 +66,18 @@ def read_public_key(path: Path) -> EllipticCurvePublicKey:
     return key
 
 
+def parse_public_key(where: str, content: bytes) -> EllipticCurvePublicKey:
+    """Return the public key of a PEM text; raise `ConfigurationError` for anything but a key on P-256."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization as form
+
+    try:
+        key: EllipticCurvePublicKey = on_p256(where, form.load_pem_public_key(content))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise ConfigurationError(f"{where}: expected a public key in PEM; {err}") from err
+    return key
+
+
 def read_private_key(path: Path, password: str | None) -> EllipticCurvePrivateKey:
     """Return the private key of a PEM file; raise `ConfigurationError` for anything but a key on P-256."""
     from cryptography.hazmat.primitives import serialization as form

@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 from mergeline.errors import ConfigurationError, ServiceError, VerificationError
 from mergeline.schema import KnownSample, Signature, Task
 from mergeline.serve.loading import SAMPLE_TOLERANCE
+from mergeline.serve.variants import Role
 
 TIMEOUT_S = 30.0
 PROBLEM = "application/problem+json"
 JSON = {"Content-Type": "application/json"}
 MOST_TRIES = 50  # to be answered by the champion where a challenger has a share
+CONNECTIONS = 10  # behind one address may be several servers, and a connection keeps to one
+KEEPING = 10  # so many requests of the measurement of latency go over one connection
 WARM_UP = 5
 FAR_TOO_LARGE_BYTES = 1 << 40
 
@@ -62,7 +65,7 @@ class Reply:
         """The body as JSON, None where it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -70,13 +73,16 @@ class Client:
     """Asks one server on a connection that stays open; raises `ServiceError` where it does not answer."""
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        parts = urlsplit(url)
+        try:
+            parts, port = urlsplit(url), urlsplit(url).port
+        except ValueError as err:
+            raise ConfigurationError(f"smoke: {url!r}: {err}; expected http://HOST:PORT") from err
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(f"smoke: expected http://HOST or https://HOST, found {url!r}")
         self.url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
         make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = make(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        self._connection = make(parts.hostname, port, timeout=TIMEOUT_S)
         self.key = key
 
     def ask(self, path: str, body: bytes | None = None, *, declared: int | None = None, with_key: bool = True) -> Reply:
@@ -91,12 +97,23 @@ class Client:
             self._connection.request(method, f"{self._prefix}{path}", None if declared else body, headers)
             answer = self._connection.getresponse()
             content = answer.read()
-        except (OSError, http.client.HTTPException) as err:
-            raise ServiceError(f"{self.url}: the server does not answer ({err!r}); see whether it runs") from err
+        except (OSError, UnicodeError, http.client.HTTPException) as err:
+            raise self._silent(err) from err
         finally:
             if declared is not None:
                 self._connection.close()
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
+
+    def connect_anew(self) -> None:
+        """Let go of the connection and open another one, perhaps to another server behind the same address."""
+        self._connection.close()
+        try:
+            self._connection.connect()
+        except (OSError, UnicodeError, http.client.HTTPException) as err:
+            raise self._silent(err) from err
+
+    def _silent(self, err: Exception) -> ServiceError:
+        return ServiceError(f"{self.url}: the server does not answer ({err!r}); see whether it runs")
 
     def predict(self, *rows: Mapping[str, Any]) -> Reply:
         """Return the answer to some rows' features."""
@@ -142,13 +159,18 @@ def _ready(client: Client) -> str:
 
 
 def _model(client: Client, expected: Expected) -> str:
-    found = client.ask("/readyz").json
-    served = found.get("model_sha256") if isinstance(found, dict) else None
-    if served != expected.model_sha256:
-        raise VerificationError(
-            f"expected model {expected.model_sha256[:12]}, found {str(served)[:12]}; see the rollout"
-        )
-    return f"serves model {expected.model_sha256[:12]}"
+    for _ in range(CONNECTIONS):
+        client.connect_anew()
+        found = client.ask("/readyz").json
+        served = found.get("model_sha256") if isinstance(found, dict) else None
+        if served != expected.model_sha256:
+            raise _wrong_model(expected, served)
+    return f"serves model {expected.model_sha256[:12]} on {CONNECTIONS} connections"
+
+
+def _wrong_model(expected: Expected, served: object, role: str = "") -> VerificationError:
+    found = f"{str(served)[:12]}{role}"
+    return VerificationError(f"expected model {expected.model_sha256[:12]}, found {found}; see the rollout")
 
 
 def _samples(client: Client, expected: Expected) -> str:
@@ -157,6 +179,7 @@ def _samples(client: Client, expected: Expected) -> str:
     tolerance = SAMPLE_TOLERANCE * (max(1.0, largest) if task is Task.REGRESSION else 1.0)
     farthest = 0.0
     for number, sample in enumerate(samples):
+        client.connect_anew()
         apart = _apart(expected.signature, sample, _prediction(client, expected, sample)[1])
         if not apart <= tolerance:
             raise VerificationError(
@@ -175,7 +198,10 @@ def _apart(signature: Signature, sample: KnownSample, prediction: Mapping[str, A
         scores = prediction.get("scores")
         found = [scores.get(name) for name in signature.classes] if isinstance(scores, dict) else []
         recorded = sample.scores
-    numbers = [float(value) for value in found if isinstance(value, int | float)]
+    try:
+        numbers = [float(value) for value in found if isinstance(value, int | float)]
+    except OverflowError:  # more digits than a number has here
+        return math.nan
     if len(numbers) != len(recorded):
         return math.nan
     return max(abs(number - score) for number, score in zip(numbers, recorded, strict=True))
@@ -218,12 +244,13 @@ def _bad_input(client: Client, expected: Expected) -> str:
 
 def _latency(client: Client, expected: Expected, wishes: Wishes) -> str:
     body, times = body_of(expected.signature.samples[0].row), list[float]()
-    for _ in range(WARM_UP + wishes.requests):
+    for number in range(WARM_UP + wishes.requests):
+        if number % KEEPING == 0:
+            client.connect_anew()
         started = time.perf_counter()
         reply = client.ask("/predict", body)
         times.append((time.perf_counter() - started) * 1e3)
-        if reply.status != 200:
-            raise VerificationError(f"/predict: expected 200, found {reply.status}")
+        _answered_by(expected, _prediction_of(reply))
     kept = sorted(times[WARM_UP:])
     median, p95 = statistics.median(kept), kept[math.ceil(0.95 * len(kept)) - 1]
     said = f"{median:.1f} ms at the median and {p95:.1f} ms at 95 of 100 of {len(kept)} requests of one row"
@@ -236,12 +263,28 @@ def _prediction(client: Client, expected: Expected, sample: KnownSample) -> tupl
     """The champion's answer to a known sample; a challenger's is asked again, the share is by request."""
     for _ in range(MOST_TRIES):
         reply = client.predict(sample.row)
-        found = reply.json
-        predictions = found.get("predictions") if isinstance(found, dict) else None
-        if reply.status != 200 or not isinstance(predictions, list) or len(predictions) != 1:
-            raise VerificationError(f"/predict: expected 200 and one prediction, found {reply.status}")
-        if predictions[0].get("model_sha256") == expected.model_sha256:
-            return reply, predictions[0]
+        found = _prediction_of(reply)
+        if found.get("model_sha256") == expected.model_sha256:
+            return reply, found
+        _answered_by(expected, found)
     raise VerificationError(
         f"none of {MOST_TRIES} answers came from model {expected.model_sha256[:12]}; see the challenger's share"
     )
+
+
+def _prediction_of(reply: Reply) -> Mapping[str, Any]:
+    """The one prediction of an answer."""
+    found = reply.json
+    predictions = found.get("predictions") if isinstance(found, dict) else None
+    if reply.status != 200 or not isinstance(predictions, list) or len(predictions) != 1:
+        raise VerificationError(f"/predict: expected 200 and one prediction, found {reply.status}")
+    if not isinstance(predictions[0], dict):
+        raise VerificationError(f"/predict: expected a prediction, found {type(predictions[0]).__name__}")
+    return predictions[0]
+
+
+def _answered_by(expected: Expected, prediction: Mapping[str, Any]) -> None:
+    """Refuse what is neither the expected champion's answer nor a challenger's: another champion is another release."""
+    served, variant = prediction.get("model_sha256"), prediction.get("variant")
+    if variant != Role.CHALLENGER and (variant != Role.CHAMPION or served != expected.model_sha256):
+        raise _wrong_model(expected, served, f" as {str(variant)[:20]}")

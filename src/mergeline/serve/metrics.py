@@ -25,6 +25,8 @@ DRIFT = {
     "bound": "What the index passes without drift one time in 1,000.",
     "rows": "Rows that the index was made of.",
 }
+# what a prediction is answered with: each is there from the start, as no rate counts the first value of a series
+PREDICT_STATUSES = (200, 400, 401, 408, 413, 415, 422, 500, 503)
 LOG = {
     "written_rows": "Rows that lie in the prediction log.",
     "dropped_rows": "Rows that the prediction log dropped.",
@@ -67,7 +69,8 @@ class View(Collector):
         return models
 
     def _requests(self) -> list[tuple[tuple[str, ...], int]]:
-        return [(tuple(key.split(" ")), count) for key, count in self.tally.requests.items()]
+        counts = dict.fromkeys((f"predict {status}" for status in PREDICT_STATUSES), 0) | self.tally.requests
+        return [(tuple(key.split(" ")), count) for key, count in counts.items()]
 
     def _seconds(self) -> HistogramMetricFamily:
         seconds = HistogramMetricFamily(
@@ -113,7 +116,7 @@ class Latency:
 def quantile_ms(buckets: Sequence[int], share: float) -> float | None:
     """Return a quantile, interpolated within its bucket as histogram_quantile of Prometheus; of the last, its start.
 
-    >>> round(quantile_ms([50, 50, *[0] * 13], 0.75), 6)
+    >>> round(quantile_ms([50, 50, *[0] * 16], 0.75), 6)
     0.175
     """
     wanted, below, low = share * sum(buckets), 0, 0.0
