@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mergeline import __version__
-from mergeline.commands import canary, history, monitoring, releases, smoke
+from mergeline.commands import canary, github, history, monitoring, releases, smoke
 from mergeline.commands import serve as serving
 from mergeline.errors import MergelineError
 
@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     history.add_verbs(verb)
     canary.add_verbs(verb)
     smoke.add_verbs(verb)
+    github.add_verbs(verb)
     verb("track", _track, "tell MLflow what it has not been told yet")
     added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
     added.add_argument("--write", action="store_true", help="make the change")

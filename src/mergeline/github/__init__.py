@@ -1,0 +1,1 @@
+"""What this repository says to GitHub, and what it asks: comments, pull requests, settings."""
