@@ -310,7 +310,7 @@ def test_r2_merge_promotion_and_rollback_train_nothing(reviewed: Promoted, no_tr
     good("rollback")
     reviewed_branch("rollback/production")
     assert (reviewed.root / PRODUCTION).read_bytes() == before
-    assert "held     environment: staging served it first" in good("verify")
+    assert "held     environment: its verdict was promote, and staging served it first" in good("verify")
     assert reviewed.git("status", "--porcelain") == ""
 
 
