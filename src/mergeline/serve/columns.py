@@ -126,9 +126,10 @@ def time_type() -> Any:
 
 
 def parquet_bytes(columns: dict[str, Any], metadata: dict[str, str], statistics: Sequence[str]) -> bytes:
-    """Return one Parquet file of one row group, zstd; dictionary columns are written as such, others plainly.
+    """Return one Parquet file of one row group; dictionary columns are written as such, others plainly.
 
-    The Arrow schema is left out, so that a reader finds plain strings in dictionary columns as well.
+    Snappy: zstd makes it a third smaller at nearly twice the processor's time, which answers need more. The Arrow
+    schema is left out, so that a reader finds plain strings in dictionary columns as well.
     """
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
@@ -138,18 +139,14 @@ def parquet_bytes(columns: dict[str, Any], metadata: dict[str, str], statistics:
     with ParquetWriter(
         sink,
         table.schema,
-        compression="zstd",
-        compression_level=1,
+        compression="snappy",
         use_dictionary=[name for name, column in columns.items() if pa.types.is_dictionary(column.type)],
         write_statistics=list(statistics),
         store_schema=False,
     ) as writer:
         writer.write_table(table, row_group_size=max(1, table.num_rows))
         writer.add_key_value_metadata(metadata)
-    body = bytes(sink.getvalue().to_pybytes())
-    del sink, table
-    pa.default_memory_pool().release_unused()
-    return body
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _column(kind: Any, there: NDArray[np.bool_], buffers: list[Any], children: list[Any] | None = None) -> Any:

@@ -144,6 +144,7 @@ class LogWriter:
         left = len(self.queue)
         while left > 0:
             left -= self._pack_some()
+            time.sleep(0)  # lets go of the GIL, for which the event loop may wait
         for block in list(self._blocks.values()):
             if closing or self._clock() - block.opened_s >= self._settings.batch_seconds:
                 self._make(block)
