@@ -23,7 +23,7 @@ class LogStore(Protocol):
 
     A put is all or nothing, and a put of a key that is there replaces it, so that one that failed in an unclear way may
     be done again. Files whose name, or whose folder's, begins with a dot are no keys. Raises `ServiceError` where the
-    place does not do its part. All methods may be called from several threads.
+    place does not do its part. All methods may be called from several threads. A store may travel to other processes.
     """
 
     @property
@@ -95,6 +95,9 @@ class S3Log:
     bucket: str
     prefix: str
     client: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_log, (self.url, Path())  # the connection stays behind
 
     def put(self, key: str, body: bytes) -> None:
         with answering(self.url):

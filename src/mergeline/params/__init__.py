@@ -1,6 +1,7 @@
 """The settings of a repository, one frozen record a section of `params.yaml`."""
 
 from mergeline.params.data import ColumnRule, DataParams, Holdout, ValidateParams
+from mergeline.params.drift import DriftParams
 from mergeline.params.evaluate import PRIMARY_METRICS, EvaluateParams
 from mergeline.params.gates import GateParams
 from mergeline.params.reading import PARAMS_FILE, load, parse, parse_gates, parse_yaml
@@ -23,6 +24,7 @@ __all__ = [
     "PRIMARY_METRICS",
     "ColumnRule",
     "DataParams",
+    "DriftParams",
     "EvaluateParams",
     "Family",
     "GateParams",

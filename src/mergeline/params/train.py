@@ -37,7 +37,11 @@ class LogisticRegression(Section):
 
 
 class TorchMlp(Section):
-    """Multi-layer perceptron with entity embeddings (Guo and Berkhahn, 2016), early stopping on the tuning rows."""
+    """Multi-layer perceptron with entity embeddings (Guo and Berkhahn, 2016), early stopping on the tuning rows.
+
+    The rows are dealt out to `workers`, who each bring their part of every step: at once where `engine` has several
+    processes, else one after another. The model depends on their number, and not on the engine.
+    """
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)] = (128, 64)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -46,6 +50,7 @@ class TorchMlp(Section):
     batch_rows: Annotated[int, Field(ge=2)] = 512
     learning_rate: Annotated[float, Field(gt=0)] = 0.0005
     weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 Family = Literal["hist_gradient_boosting", "random_forest", "logistic_regression", "torch_mlp"]

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 from pydantic import Field, model_validator
 
+from mergeline.params.collect import CollectParams
 from mergeline.params.data import ColumnRule, DataParams, ValidateParams
+from mergeline.params.decide import DecideParams
+from mergeline.params.drift import DriftParams
+from mergeline.params.engine import EngineParams
 from mergeline.params.evaluate import PRIMARY_METRICS, EvaluateParams
 from mergeline.params.gates import GateParams
+from mergeline.params.performance import PerformanceParams
 from mergeline.params.release import ReleaseParams
 from mergeline.params.section import Section, refuse, suggestion
 from mergeline.params.train import TrainParams, TuneParams
+from mergeline.params.weekly import WeeklyParams
 from mergeline.schema import Task
 from mergeline.sources.declaration import Sources
 
@@ -27,6 +33,12 @@ class Params(Section):
     gates: GateParams = GateParams()
     release: ReleaseParams = ReleaseParams()
     tune: TuneParams = TuneParams()
+    drift: DriftParams = DriftParams()
+    engine: EngineParams = EngineParams()
+    decide: DecideParams = DecideParams()
+    weekly: WeeklyParams = WeeklyParams()
+    performance: PerformanceParams = PerformanceParams()
+    collect: CollectParams = CollectParams()
 
     @property
     def primary(self) -> str:
@@ -44,6 +56,9 @@ class Params(Section):
         primaries = PRIMARY_METRICS[self.data.task]
         if self.primary not in primaries:
             problems.append(f"evaluate.primary: expected one of {', '.join(primaries)}, found {self.primary!r}")
+        wanted, there = self.train.torch_mlp.workers, self.engine.workers
+        if self.engine.name == "ray" and wanted > there:
+            problems.append(f"train.torch_mlp.workers: expected at most engine.workers, {there}, found {wanted}")
         problems += self._unknown_columns()
         refuse(problems)
         return self
@@ -58,6 +73,7 @@ class Params(Section):
             ("gates.fairness.columns", self.gates.fairness.columns, columns),
             ("gates.behaviour.invariant", behaviour.invariant, features),
             ("gates.behaviour.directions", behaviour.directions, features),
+            ("weekly.metrics", self.weekly.features, features),
         ):
             known = set(self.data.columns if kind == columns else self.data.features)
             for name in names:
