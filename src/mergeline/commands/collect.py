@@ -1,0 +1,243 @@
+"""The verb `collect`: the next partition of the table, from the log and the labels that came for it."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline import files
+from mergeline.commands.monitoring import LOG_HELP, log_url
+from mergeline.commands.performance import log_extents, now_option, read_labels, read_parts
+from mergeline.errors import DataError
+from mergeline.layout import DATA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mergeline.logstore import LogStore
+    from mergeline.monitor.collect.collected import Collected, Standing
+    from mergeline.monitor.performance.rows import Extent, LogPart
+    from mergeline.monitor.windows import Window
+    from mergeline.params import Params
+
+FOLDER = "collect/"  # in the log store: what became of each partition, and what was held up
+SHADOW = "shadow"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of the next partition.
+
+    `written`: whether it is new in `data/`; else `reason` says why not. `answers` of the log in its time, how many of
+    them have a label, how many rows the partition has, and how many rows each reason holds up (a row can have several).
+    `by_request`: rows of the partition whose time is that of the request, which named none of its event.
+    """
+
+    partition: str | None
+    written: bool
+    reason: str
+    answers: int = 0
+    labelled: int = 0
+    rows: int = 0
+    held_up: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    by_request: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def options(added: argparse.ArgumentParser) -> None:
+    """Declare the options of `collect`."""
+    added.add_argument("--log", metavar="URL", help=LOG_HELP)
+    now_option(added)
+    text = "the day that freshness is judged against (default: that of --now)"
+    added.add_argument("--as-of", type=dt.date.fromisoformat, metavar="DAY", help=text)
+
+
+def collect(
+    root: Path, log: str | None, *, now: dt.datetime, as_of: dt.date | None, environment: Mapping[str, str]
+) -> Record:
+    """Write the next partition into `data/`, note it in `data.dvc` and `data.as_of`; put what is held up into the log.
+
+    Nothing is written where no partition is over and mature. Raises `DataError` where its labels are too few or its
+    good rows are none that `validate` would let through, and `ConfigurationError` for a table that no log can feed.
+    """
+    from mergeline import pipeline, table
+    from mergeline.commands.settings import load_params
+    from mergeline.logstore import open_log
+    from mergeline.monitor.collect.collected import collected, refuse
+    from mergeline.monitor.collect.naming import following, period_of
+
+    settings = load_params(root)
+    names = [path.stem for path in table.partitions(root / DATA)]
+    for name in names:
+        period_of(name)
+    schema = _schema(root / DATA / f"{max(names)}.parquet")
+    refuse(settings, schema.names)
+    store = open_log(log_url(log, environment), root)
+    pipeline.track_data(root)  # what an interrupted run left
+    found = _next(store, log_extents(store), following(names, now), settings)
+    if found is None:
+        return Record(None, False, f"no prediction of a time after {max(names)} that is over")
+    name, window, parts = found
+    rows = _joined(store, parts, settings, now)
+    answers, labelled = len(rows), int(rows["label"].notna().sum())
+    early = _too_early(window, labelled / answers, settings, now)
+    if early:
+        return Record(name, False, f"{name}: {early}", answers, labelled)
+    _refuse_few(name, answers, labelled, settings)
+    made = collected(rows, settings, _standing(root, schema, settings))
+    warnings = tuple(_warnings(rows, settings))
+    record = Record(
+        *(name, True, "", answers, labelled, made.rows, int(made.held_up.num_rows)),
+        *(made.counts, made.by_request, warnings),
+    )
+    _keep(store, record, made)
+    _refuse_bad(name, store.url, made, settings)
+    _write(root, name, made, settings, as_of or now.date())
+    return record
+
+
+# ---- The log ---------------------------------------------------------------------------------------------------------
+
+
+def _next(
+    store: LogStore, extents: Mapping[str, Extent | None], due: Iterable[tuple[str, Window]], settings: Params
+) -> tuple[str, Window, list[LogPart]] | None:
+    """The first partition that is over and has predictions: a time in which nothing was asked is no partition."""
+    for name, window in due:
+        parts = read_parts(store, extents, [window], settings.data.features)
+        if any(_asked(part) for part in parts):
+            return name, window, parts
+    return None
+
+
+def _asked(part: LogPart) -> bool:
+    return bool(set(part.rows["variant"].unique().to_pylist()) - {SHADOW})
+
+
+def _joined(store: LogStore, parts: list[LogPart], settings: Params, now: dt.datetime) -> pd.DataFrame:
+    """Each request once, with the label that holds for it; what a shadow answered is the same request again."""
+    from mergeline.monitor.collect.collected import frame_of
+    from mergeline.monitor.labels import join
+
+    rows = frame_of(parts, settings.data.features)
+    rows = rows[rows["variant"] != SHADOW]
+    labels = read_labels(store, parts, now)
+    joined = join(rows, labels[labels["request_id"].isin(rows["request_id"])]).rows
+    return joined.drop_duplicates("request_id", ignore_index=True)
+
+
+def _too_early(window: Window, coverage: float, settings: Params, now: dt.datetime) -> str | None:
+    from mergeline.report.wording import share
+
+    wanted = settings.performance
+    if now - window.end >= dt.timedelta(days=wanted.maturity_days) or coverage >= wanted.mature_coverage:
+        return None
+    ready = window.end + dt.timedelta(days=wanted.maturity_days)
+    until = f"wait until {ready:%Y-%m-%d}, or for {share(wanted.mature_coverage)}"
+    return f"{share(coverage)} of the answers have a label; {until}"
+
+
+def _refuse_few(name: str, answers: int, labelled: int, settings: Params) -> None:
+    least = settings.collect.coverage
+    if labelled < least * answers:
+        raise DataError(
+            f"{name}: {labelled:,} of {answers:,} answers have a label, `collect.coverage` asks for {least:.0%}; labels"
+            " that are missing are seldom missing at random, and nothing is collected: bring them by"
+            " `mergeline labels add FILE`"
+        )
+
+
+def _warnings(rows: pd.DataFrame, settings: Params) -> Iterator[str]:
+    import numpy as np
+
+    from mergeline.monitor.performance.selection import bias_of
+
+    here = rows["label"].notna().to_numpy()
+    score = rows["score"].to_numpy(dtype=np.float64, na_value=np.nan)
+    good = np.isfinite(score)
+    bias = bias_of(score[here & good], score[~here & good], settings.performance.bias)
+    if bias is not None and bias.found:
+        yield f"labels are missing not at random: scores of those without one lie apart ({bias.distance:.2f})"
+    least = float(rows["sampling_rate"].min())
+    if least < 1:
+        yield f"the log is a sample: as few as {least:.0%} of the requests are in it"
+
+
+def _keep(store: LogStore, record: Record, made: Collected) -> None:
+    """Put the record, and the rows that are held up with their reasons, into the log store."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(made.held_up, sink, compression="zstd")
+    store.put(f"{FOLDER}{record.partition}.parquet", sink.getvalue().to_pybytes())
+    store.put(f"{FOLDER}{record.partition}.json", (record.text() + "\n").encode())
+
+
+# ---- The table -------------------------------------------------------------------------------------------------------
+
+
+def _schema(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as err:
+        raise DataError(f"{path}: not a whole Parquet file ({str(err).splitlines()[0]})") from err
+
+
+def _standing(root: Path, schema: Any, settings: Params) -> Standing:
+    from mergeline import table
+    from mergeline.models.encoder import category_text
+    from mergeline.monitor.collect.collected import Standing
+
+    data = settings.data
+    ids, classes = set[str](), set[str]()
+    for path in table.partitions(root / DATA):
+        rows = table.read_partition(path, [data.target, *([data.id] if data.id else [])])
+        classes |= set(category_text(rows[data.target]).dropna().unique())
+        ids |= set(category_text(rows[data.id]).dropna()) if data.id else set()
+    return Standing(schema, frozenset(ids), frozenset(classes))
+
+
+def _refuse_bad(name: str, url: str, made: Collected, settings: Params) -> None:
+    from mergeline.monitor.collect.rules import refusals
+
+    rows = made.table.to_pandas(ignore_metadata=True, date_as_object=False)
+    problems = list(refusals(rows, settings))
+    if made.rows and not problems:
+        return
+    most = max(made.counts.items(), key=lambda each: each[1], default=None)
+    held = f"; {most[1]:,} rows are held up by {most[0]!r}" if most else ""
+    raise DataError(
+        f"{name}: {problems[0] if problems else 'no row is good'}{held}; nothing is collected, see"
+        f" {FOLDER}{name}.parquet in {url}"
+    )
+
+
+def _write(root: Path, name: str, made: Collected, settings: Params, as_of: dt.date) -> None:
+    """Note the day, then write the partition whole or not at all, then note its hash: any start again ends the same."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from mergeline import params, pipeline
+    from mergeline.params_file import edited
+
+    if settings.data.as_of not in (None, as_of):
+        path = root / params.PARAMS_FILE
+        files.write_text(path, edited(path.read_text(encoding="utf-8"), {("data", "as_of"): as_of}))
+    sink = pa.BufferOutputStream()
+    pq.write_table(made.table, sink, compression="zstd")
+    files.write_bytes(root / DATA / f"{name}.parquet", sink.getvalue().to_pybytes())
+    pipeline.track_data(root)

@@ -1,0 +1,362 @@
+"""The verb `performance`: from the log, the labels and the history of Git to a record of each window."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergeline import files
+from mergeline.commands.monitoring import LOG_HELP, log_url
+from mergeline.errors import ConfigurationError, DataError, DegradationFound, MergelineError, VerificationError
+from mergeline.files import LOCAL_STATE
+from mergeline.layout import EVALUATION, RECEIPT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mergeline.engine.engine import Engine
+    from mergeline.logstore import LogStore
+    from mergeline.monitor.performance.holdout import Holdout
+    from mergeline.monitor.performance.record import WindowPerformance
+    from mergeline.monitor.performance.rows import Extent, LogPart
+    from mergeline.monitor.performance.window import Asked
+    from mergeline.monitor.windows import Window
+    from mergeline.params import Params
+
+OUTPUT = LOCAL_STATE / "performance"
+EXTENTS = "extents.json"  # the times of each file of the log, so that none is read again for nothing
+RECORD = re.compile(r"performance/[0-9T-]+--[0-9T-]+\.json")
+PREDICTIONS = re.compile(r"predictions/date=(\d{4}-\d{2}-\d{2})/.*\.parquet")
+LABELS = re.compile(r"labels/date=(\d{4}-\d{2}-\d{2})/.*\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run found: the records of all windows, the names of those it looked at, and what is wrong, if anything."""
+
+    records: tuple[WindowPerformance, ...]
+    looked_at: tuple[str, ...]
+    failure: MergelineError | None
+
+    def text(self, *, as_json: bool) -> str:
+        """Return it as text, or as JSON."""
+        from mergeline.monitor.performance.wording import newest, statement
+
+        if not as_json:
+            return statement(self.records)
+        told = newest(self.records)
+        record = {
+            "state": str(told.state) if told else None,
+            "window": told.window.as_dict() if told else None,
+            "reason": told.reason if told else None,
+            "looked_at": list(self.looked_at),
+            "windows": [json.loads(each.to_json()) for each in self.records],
+        }
+        return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def options(added: argparse.ArgumentParser) -> None:
+    """Declare the options of `performance`."""
+    added.add_argument("--log", metavar="URL", help=LOG_HELP)
+    now_option(added)
+    text = "look again at all windows that end after this day (UTC), however old they are"
+    added.add_argument("--since", type=dt.date.fromisoformat, metavar="DAY", help=text)
+    text = "the branch whose history names the models (default: origin's default branch, and HEAD)"
+    added.add_argument("--ref", metavar="BRANCH", help=text)
+    text = f"where report.md and report.html go (default: {OUTPUT})"
+    added.add_argument("--output", type=Path, metavar="FOLDER", help=text)
+    added.add_argument("--json", action="store_true", help="all records as JSON")
+
+
+def now_option(added: argparse.ArgumentParser) -> None:
+    """Declare the time that counts as now, for a log that is replayed."""
+    text = "the time that counts as now, ISO 8601, UTC without a zone (default: now)"
+    added.add_argument("--now", type=moment, metavar="TIME", help=text)
+
+
+def moment(text: str) -> dt.datetime:
+    """Return a time in UTC; a day is its beginning."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+        return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"expected a time as ISO 8601, found {text!r}") from None
+
+
+def performance(
+    root: Path,
+    log: str | None,
+    *,
+    now: dt.datetime,
+    environment: Mapping[str, str],
+    since: dt.date | None = None,
+    ref: str | None = None,
+    output: Path | None = None,
+) -> Run:
+    """Look at every window that is over and not settled; write its record into the log store, and the reports.
+
+    Raises `DataError` for a log without predictions and for files that are none of a log. What is wrong with a model is
+    no error here but `Run.failure`: the records are there all the same.
+    """
+    from mergeline.commands.settings import load_params
+    from mergeline.engine.engine import running
+    from mergeline.logstore import open_log
+    from mergeline.monitor.performance.record import key_of
+
+    settings = load_params(root)
+    store = open_log(log_url(log, environment), root)
+    before = [each for each in _records(store) if each.window.end <= now]
+    with running(settings.engine, environment) as engine:
+        extents = log_extents(store, engine)
+        tiles = _due(before, extents, now, settings, since)
+        found = _looked_at(root, store, tiles, extents, settings, now, ref, engine) if tiles else ()
+    held = {each.window: each for each in before}
+    for each in found:
+        if held.get(each.window) != each:
+            store.put(key_of(each.window), each.to_json().encode())
+    records = tuple(sorted((held | {each.window: each for each in found}).values(), key=lambda each: each.window))
+    _write(root / (output or OUTPUT), records)
+    return Run(records, tuple(each.name for each in tiles), _failure(records))
+
+
+def _failure(records: Sequence[WindowPerformance]) -> MergelineError | None:
+    from mergeline.monitor.performance.record import State
+    from mergeline.monitor.performance.wording import newest, period
+
+    told = newest(records)
+    if told is not None and told.state is State.DEGRADED:
+        return DegradationFound(f"performance: {period(told.window)}: {told.reason}")
+    if records and records[-1].state is State.NO_TRAFFIC:
+        return DataError(f"performance: {period(records[-1].window)}: {records[-1].reason}")
+    return None
+
+
+def _write(folder: Path, records: Sequence[WindowPerformance]) -> None:
+    from mergeline.monitor.performance.page import html
+    from mergeline.monitor.performance.wording import markdown
+
+    files.write_text(folder / "report.md", markdown(records))
+    files.write_text(folder / "report.html", html(records))
+
+
+# ---- The log ---------------------------------------------------------------------------------------------------------
+
+
+def _records(store: LogStore) -> list[WindowPerformance]:
+    from mergeline.monitor.performance.record import FOLDER, WindowPerformance
+
+    keys = [key for key in store.keys(FOLDER) if RECORD.fullmatch(key)]
+    found = [WindowPerformance.from_json(store.read(key).decode("utf-8", "replace"), key) for key in keys]
+    return sorted(found, key=lambda each: each.window)
+
+
+def log_extents(store: LogStore, engine: Engine | None = None) -> dict[str, Extent | None]:
+    """Return the times of each file of predictions; those of earlier runs are kept in the log store.
+
+    Raises `DataError` where there is no prediction at all.
+    """
+    from mergeline.engine.engine import Local
+
+    keys = [key for key in store.keys("predictions/") if PREDICTIONS.fullmatch(key)]
+    known = _known(store)
+    new = [key for key in keys if key not in known]
+    read = dict(zip(new, (engine or Local()).map(partial(_extent_of, store), new), strict=True))
+    found = {key: known[key] if key in known else read[key] for key in keys}
+    if found.keys() != known.keys():
+        plain = {key: None if each is None else [each.first, each.last] for key, each in sorted(found.items())}
+        store.put(EXTENTS, json.dumps(plain, indent=0).encode())
+    if not any(found.values()):
+        raise DataError(f"{store.url}: expected predictions, found none; `mergeline serve` writes them")
+    return found
+
+
+def _known(store: LogStore) -> dict[str, Extent | None]:
+    """What an earlier run noted; a note that cannot be read is none, and is written anew."""
+    from mergeline.monitor.performance.rows import Extent
+
+    if EXTENTS not in store.keys(EXTENTS):
+        return {}
+    try:
+        raw = json.loads(store.read(EXTENTS))
+        return {key: None if each is None else Extent(int(each[0]), int(each[1])) for key, each in raw.items()}
+    except (ValueError, TypeError, AttributeError, IndexError):
+        return {}
+
+
+def _due(
+    before: Sequence[WindowPerformance],
+    extents: Mapping[str, Extent | None],
+    now: dt.datetime,
+    settings: Params,
+    since: dt.date | None,
+) -> tuple[Window, ...]:
+    from mergeline.monitor.performance.due import due
+    from mergeline.monitor.windows import EPOCH, MICROSECOND, midnight
+
+    first = midnight(EPOCH + min(each.first for each in extents.values() if each) * MICROSECOND)
+    wanted = settings.performance
+    again = dt.datetime.combine(since, dt.time(), dt.UTC) if since else None
+    return due(before, first, now, wanted.window_days, wanted.revisit, again)
+
+
+def _extent_of(store: LogStore, key: str) -> Extent | None:
+    from mergeline.monitor.performance.rows import extent_of
+
+    return extent_of(key, store.read(key))
+
+
+def read_parts(
+    store: LogStore,
+    extents: Mapping[str, Extent | None],
+    tiles: Sequence[Window],
+    features: Sequence[str],
+    engine: Engine | None = None,
+) -> list[LogPart]:
+    """Return the rows of the log that lie in some windows, file by file."""
+    from mergeline.engine.engine import Local
+
+    wanted = [key for key, each in extents.items() if each and any(each.meets(tile) for tile in tiles)]
+    read = (engine or Local()).map(partial(_part_of, store, tiles, features), wanted)
+    return [part for part in read if part is not None]
+
+
+def _part_of(store: LogStore, tiles: Sequence[Window], features: Sequence[str], key: str) -> LogPart | None:
+    from mergeline.monitor.performance.rows import part_of
+
+    return part_of(key, store.read(key), tiles, features)
+
+
+def read_labels(
+    store: LogStore, parts: Iterable[LogPart], now: dt.datetime, engine: Engine | None = None
+) -> pd.DataFrame:
+    """Return all labels that may belong to these parts and were known; none comes before its prediction did."""
+    from mergeline.engine.engine import Local
+    from mergeline.monitor import logfiles
+
+    first = min((found[1] for part in parts if (found := PREDICTIONS.fullmatch(part.key))), default="")
+    keys = [key for key in store.keys("labels/") if (found := LABELS.fullmatch(key)) and found[1] >= first]
+    read = (engine or Local()).map(partial(_labels_of, store), keys)
+    labels = logfiles.frame([logfiles.no_labels(), *read])
+    return labels[labels["label_ts"] <= now]
+
+
+def _labels_of(store: LogStore, key: str) -> Any:
+    from mergeline.monitor.logfiles import labels_part
+
+    return labels_part(key, store.read(key))
+
+
+def _looked_at(
+    root: Path,
+    store: LogStore,
+    tiles: Sequence[Window],
+    extents: Mapping[str, Extent | None],
+    settings: Params,
+    now: dt.datetime,
+    ref: str | None,
+    engine: Engine,
+) -> tuple[WindowPerformance, ...]:
+    from mergeline.monitor.performance.rows import by_tile, problems_of
+    from mergeline.monitor.performance.window import Asked
+
+    parts = read_parts(store, extents, tiles, settings.evaluate.slices, engine)
+    labels = read_labels(store, parts, now, engine)
+    problems = problems_of(parts)
+    asked = Asked(
+        settings=settings.performance,
+        primary={model: _primary(settings, problem) for model, (problem, _) in problems.items()},
+        slices=settings.evaluate.slices,
+        slice_rows=settings.evaluate.min_slice_rows,
+        now=now,
+        problems=problems,
+        holdouts=holdouts(root, ref, problems),
+        labels=len(labels),
+    )
+    frames = by_tile(parts, len(tiles))
+    mine = (labels[labels["request_id"].isin(rows["request_id"])] if len(rows) else labels.iloc[:0] for rows in frames)
+    return tuple(engine.map(partial(_joined, asked), zip(tiles, frames, mine, strict=True)))
+
+
+def _joined(asked: Asked, part: tuple[Window, pd.DataFrame, pd.DataFrame]) -> WindowPerformance:
+    """The record of one window, from its predictions and the labels of their requests."""
+    from mergeline.monitor.labels import join
+    from mergeline.monitor.performance.window import window_of
+
+    tile, rows, labels = part
+    return window_of(tile, join(rows, labels) if len(rows) else None, asked)
+
+
+def _primary(settings: Params, problem: Any) -> str:
+    from mergeline.metrics import PRIMARY_METRIC
+
+    same = settings.evaluate.primary and settings.data.task is problem.task
+    return str(settings.evaluate.primary) if same else PRIMARY_METRIC[problem.task]
+
+
+# ---- The releases ----------------------------------------------------------------------------------------------------
+
+
+def holdouts(root: Path, ref: str | None, models: Iterable[str]) -> dict[str, Holdout]:
+    """Return what models were worth on their holdouts, as the commits that brought their receipts have it.
+
+    Looked at are the branch `ref` (by default the base branch), HEAD, and the working tree; a model that none of them
+    knows is left out. An evaluation that is not the one of its receipt is no record of the model's.
+    """
+    from mergeline.monitor.performance.holdout import holdout_of
+
+    wanted, found = set(models), {}
+    for commit, receipt, evaluation in _recorded(root, ref):
+        model = _evaluated(receipt, evaluation)
+        if model in wanted and model not in found and evaluation is not None:
+            found[model] = holdout_of(model, commit, evaluation)
+    return found
+
+
+def _recorded(root: Path, ref: str | None) -> Iterable[tuple[str | None, bytes | None, bytes | None]]:
+    """Each commit that changed the receipt, the newest first, with receipt and evaluation; last the working tree."""
+    from mergeline import git
+
+    if git.commit_of(root, "HEAD") is not None:
+        for start in dict.fromkeys(git.commit_of(root, name) for name in _starts(root, ref)):
+            changed = [each.sha for each in reversed(git.commits(root, start, RECEIPT))] if start else []
+            names = {each: [f"{each}:./{path.as_posix()}" for path in (RECEIPT, EVALUATION)] for each in changed}
+            contents = git.read_many(root, [name for pair in names.values() for name in pair])
+            for each, pair in names.items():
+                yield each, contents[pair[0]], contents[pair[1]]
+    receipt, evaluation = (root / path for path in (RECEIPT, EVALUATION))
+    if receipt.is_file() and evaluation.is_file():
+        yield None, receipt.read_bytes(), evaluation.read_bytes()
+
+
+def _starts(root: Path, ref: str | None) -> tuple[str, ...]:
+    from mergeline import git
+
+    if ref is not None:
+        if git.commit_of(root, ref) is None:
+            raise ConfigurationError(f"--ref: {ref!a} is no branch or commit here; fetch it, or name another")
+        return (ref,)
+    try:
+        base = git.base_branch(root)
+    except ConfigurationError:  # origin's default is not known here: HEAD says what this clone knows
+        base = None
+    return (base, "HEAD") if base else ("HEAD",)
+
+
+def _evaluated(receipt: bytes | None, evaluation: bytes | None) -> str | None:
+    """The model of a receipt, where the evaluation is the one that it names."""
+    from mergeline.release.receipt import parse_receipt
+
+    try:
+        found = parse_receipt((receipt or b"").decode("utf-8", "replace"))
+    except VerificationError:
+        return None
+    same = hashlib.sha256(evaluation or b"").hexdigest() == found.evaluation_sha256
+    return found.model.sha256 if same else None

@@ -1,0 +1,1 @@
+"""The next partition of the table, from what was predicted and what turned out."""
