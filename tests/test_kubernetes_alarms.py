@@ -15,6 +15,7 @@ import yaml
 from kube_manifests import K8S, OVERLAYS, one, rendered
 from tools import tool
 
+from mergeline.heartbeat import exposition
 from mergeline.serve.drift import Gauge
 from mergeline.serve.metrics import LOG, View
 from mergeline.serve.tally import Tally
@@ -77,6 +78,14 @@ def dropped(values: str) -> dict[str, str]:
     return {f"mergeline_log_dropped_rows_total{{{ONE}}}": values}
 
 
+def checked(at_s: str, allowed_s: int = 3600) -> dict[str, str]:
+    """When the scheduled check last ended well, in seconds since the start."""
+    return {
+        f"mergeline_check_last_success_timestamp_seconds{{{HERE}}}": at_s,
+        f"mergeline_check_allowed_seconds{{{HERE}}}": f"{allowed_s}x200",
+    }
+
+
 CASES = [
     Case("MergelineErrorsFast", "3 of 100 fail", requests("200", "0+97x180") | requests("500", "0+3x180"), 2 * HOUR, 1),
     Case(
@@ -110,6 +119,9 @@ CASES = [
     Case("MergelineLogNotWritten", "scored, not written", log("0+10x60", "0+10x20 200x40"), 60, 1),
     Case("MergelineLogNotWritten", "written", log("0+10x60", "0+10x60"), 60),
     Case("MergelineLogNotWritten", "nothing to write", log("0x60", "0x60"), 60),
+    Case("MergelineCheckOverdue", "not for an hour and more", checked("0x200"), 80, 1),
+    Case("MergelineCheckOverdue", "once more in time", checked("0x50 3000x150"), 80),
+    Case("MergelineCheckOverdue", "late, and again", checked("0x75 4500x125"), 85),
     Case(
         "MergelineSilent",
         "another environment is there",
@@ -204,7 +216,7 @@ def exported() -> dict[str, set[str]]:
     tally = Tally(predictions={"champion": 1}, log=dict.fromkeys([*LOG, "queued_rows"], 0))
     tally.answered("predict", 200, 0.01)
     model: Any = SimpleNamespace(sha256="0" * 64, name="champion")
-    text = View(tally, [model], {"score": Gauge(0.1, 0.1, 0.2, 3, 5_000)}).text().decode()
+    text = View(tally, [model], {"score": Gauge(0.1, 0.1, 0.2, 3, 5_000)}).text().decode() + exposition(None)
     lines = re.findall(r"^(\w+)(?:\{(.*)\})? ", text, re.MULTILINE)
     return {name: set(re.findall(r'(\w+)="', labels)) for name, labels in lines}
 

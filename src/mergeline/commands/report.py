@@ -1,7 +1,9 @@
-"""The verb `report`: what a reviewer reads, from the records alone."""
+"""The verb `report`: what a reviewer reads, from the records alone; with `--week`, how a week of service went."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,14 @@ def report(root: Path, base: str | None) -> str:
     files.write_text(root / REPORT_MARKDOWN, markdown(records))
     files.write_text(root / REPORT_HTML, html(records))
     return f"{REPORT_MARKDOWN}, {REPORT_HTML}"
+
+
+def week(root: Path, log: str | None, day: dt.date, *, as_json: bool, environment: Mapping[str, str]) -> str:
+    """Write the report of a day's week; return the names of its files, or its JSON."""
+    from mergeline.commands import weekly
+    from mergeline.commands.monitoring import log_url
+
+    return weekly.report(root, log_url(log, environment), day, as_json=as_json)
 
 
 def refuse_stale(root: Path) -> None:

@@ -1,0 +1,292 @@
+"""What `decide` rests on, read from the log, from Git and from GitHub; what came after the moment is not known."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergeline import git
+from mergeline.commands.retraining import standing as retraining
+from mergeline.heartbeat import read_beat
+from mergeline.layout import CANDIDATE, COMPARISON, PRODUCTION
+from mergeline.logstore import LogStore
+from mergeline.monitor import weekly_log
+from mergeline.monitor.decide import (
+    Canary,
+    Drift,
+    Errors,
+    Evidence,
+    Heartbeat,
+    Labels,
+    Model,
+    Performance,
+    Request,
+)
+from mergeline.monitor.decide.spread import spread
+from mergeline.monitor.drift.record import FOLDER as DRIFT
+from mergeline.monitor.drift.record import DriftRecord
+from mergeline.monitor.performance.record import FOLDER as PERFORMANCE
+from mergeline.monitor.performance.record import State, WindowPerformance
+from mergeline.monitor.profile import PROFILE_FILE
+from mergeline.params import Params
+from mergeline.release.fetch import fetch, local_folder, wanted_of
+from mergeline.release.history import Deployment, standing
+from mergeline.release.records import deployments, receipt_of
+from mergeline.release.store import model_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mergeline.monitor.profile import Profile
+
+CHAMPION = "champion"
+FAILED = 500
+CANARY = dt.timedelta(hours=2)
+DAY = dt.timedelta(days=1)
+NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a decision is made: the repository, the log, its settings, and the moment that it is made for."""
+
+    root: Path
+    store: LogStore
+    settings: Params
+    at: dt.datetime
+    remote: str
+    environment: Mapping[str, str]
+
+
+def gather(place: Place, request: str | None) -> Evidence:
+    """Return all that is known at a moment. Raises as the readers do for a record or a file that is damaged."""
+    since = place.at - dt.timedelta(hours=place.settings.decide.look_back_hours)
+    rows = _rows(place, since, place.at)
+    model = _model(place)
+    performances = _performances(place)
+    beat = read_beat(place.store)
+    return Evidence(
+        at=place.at,
+        since=since,
+        errors=Errors(len(rows), int((rows["status"] >= FAILED).sum())),
+        drift=_drift(place),
+        performance=_performance(performances),
+        labels=_labels(place, model, performances),
+        model=model,
+        retraining=retraining(place.root, place.remote, place.at, _base(place.root), place.environment),
+        request=Request(request),
+        canary=Canary(_two_models(rows, place.at)),
+        heartbeat=Heartbeat(_known(beat.at, place.at) if beat else None),
+    )
+
+
+def _rows(place: Place, start: dt.datetime, end: dt.datetime) -> pd.DataFrame:
+    """The predictions of a stretch of time; a request comes after what it asks of, or the clocks are a day apart."""
+    keys = weekly_log.since(place.store.keys("predictions/"), (start - DAY).date())
+    return weekly_log.predictions(keys, place.store.read, start, end)
+
+
+def _two_models(rows: pd.DataFrame, at: dt.datetime) -> bool:
+    """Whether the last hours' answers came from two models, one of them a challenger or not; a shadow answers none."""
+    last = rows[(rows[weekly_log.MOMENT] >= at - CANARY) & (rows["variant"] != "shadow")]
+    return len(last[["variant", "model_sha256"]].drop_duplicates()) > 1
+
+
+# ---- Records of other checks -----------------------------------------------------------------------------------------
+
+
+def newest(store: LogStore, folder: str, at: dt.datetime) -> Iterable[tuple[str, str]]:
+    """Yield the records of a folder of the log that were about time before a moment, the newest first."""
+    for key in reversed(store.keys(folder)):
+        if key.endswith(".json"):
+            text = store.read(key).decode("utf-8", "replace")
+            if _end_of(text) <= at:
+                yield key, text
+
+
+def _end_of(text: str) -> dt.datetime:
+    """Where the window of a record ends; a record that cannot be read is looked at and then refused."""
+    try:
+        return dt.datetime.fromisoformat(json.loads(text)["window"]["end"])
+    except (ValueError, KeyError, TypeError):
+        return NEVER
+
+
+def _is_stale(start: dt.datetime, end: dt.datetime, at: dt.datetime) -> bool:
+    """Whether two more windows should have been looked at since."""
+    return at - end > 2 * (end - start) + DAY
+
+
+def _drift(place: Place) -> Drift:
+    found = next(iter(newest(place.store, DRIFT, place.at)), None)
+    if found is None:
+        return Drift()
+    record = DriftRecord.from_json(found[1], f"{place.store.url}: {found[0]}")
+    if _is_stale(record.window.start, record.window.end, place.at):
+        return Drift()
+    score = record.score
+    return Drift(
+        outcome=str(record.outcome),
+        severity=str(record.severity),
+        sustained=record.sustained,
+        weighted=record.weighted,
+        score=score.drifted if score else None,
+        features=tuple(each.name for each in record.drifted if each is not score),
+        found=found[0],
+    )
+
+
+def _performances(place: Place) -> tuple[WindowPerformance, ...]:
+    """The newest windows, as far back as the newest one that judges."""
+    found = []
+    for key, text in newest(place.store, PERFORMANCE, place.at):
+        record = WindowPerformance.from_json(text, f"{place.store.url}: {key}")
+        found.append(record)
+        if record.state.judges:
+            break
+    return tuple(found)
+
+
+def _performance(records: tuple[WindowPerformance, ...]) -> Performance:
+    """The newest window that judges; where none does, what the newest one that is over for long enough says of labels.
+
+    The estimate is always that of the newest window: it is there before labels are.
+    """
+    if not records:
+        return Performance()
+    told = records[-1] if records[-1].state.judges else next((each for each in records if each.settled), records[0])
+    return Performance(
+        outcome=str(told.state),
+        estimate=_estimate(records[0]),
+        mature=told.maturity is not None,
+        coverage=told.coverage,
+        found=told.window.name,
+    )
+
+
+def _estimate(record: WindowPerformance) -> str | None:
+    """Whether what the scores let expect lies below the holdout's interval by more than the margin."""
+    figure = record.serving.figure(record.primary) if record.serving else None
+    if figure is None or figure.estimate is None or figure.holdout is None:
+        return None
+    better = figure.greater_is_better is not False
+    short = figure.holdout.low - figure.estimate if better else figure.estimate - figure.holdout.high
+    return str(State.DEGRADED if short > (figure.margin or 0.0) else State.HOLDS)
+
+
+# ---- Labels ----------------------------------------------------------------------------------------------------------
+
+
+def _labels(place: Place, model: Model, records: tuple[WindowPerformance, ...]) -> Labels:
+    """Labels that were known after the newest row the model knows; a corrected one counts once."""
+    after = model.data_until
+    keys = weekly_log.since(place.store.keys("labels/"), after.date() if after else None)
+    rows = weekly_log.labels(keys, place.store.read)
+    known = rows[(rows["label_ts"] <= place.at) & rows["label"].notna()]
+    last = known["label_ts"].max().to_pydatetime() if len(known) else _first_day(place)
+    new = known if after is None else known[known["label_ts"] > after]
+    return Labels(int(new["request_id"].nunique()), _shift(place, model, records, known), last)
+
+
+def _first_day(place: Place) -> dt.datetime | None:
+    """The day of the first prediction, from which on labels were to be waited for."""
+    key = next(iter(weekly_log.since(place.store.keys("predictions/"), None)), None)
+    day = dt.date.fromisoformat(key.partition("date=")[2][:10]) if key else None
+    return _known(dt.datetime.combine(day, dt.time(), dt.UTC), place.at) if day else None
+
+
+def _shift(place: Place, model: Model, records: tuple[WindowPerformance, ...], labels: pd.DataFrame) -> bool | None:
+    """Whether the labels of the newest window that judges are spread otherwise than those of training."""
+    if not records or not records[-1].state.judges:
+        return None
+    profile = _profile(place, model)
+    if profile is None or profile.labels is None:
+        return None
+    from mergeline.monitor.labels import join
+
+    window = records[-1].window
+    rows = _rows(place, window.start, window.end)
+    mine = rows[(rows["variant"] == CHAMPION) & (rows["status"] < FAILED)]
+    values = join(mine[["request_id", "variant", "ts"]], labels).rows["label"].dropna()
+    found = spread(*_counted(profile, values))
+    return None if found is None else found.moved
+
+
+def _counted(profile: Profile, values: pd.Series) -> tuple[list[int], list[int]]:
+    """Training's labels and the window's, counted by class, or of a regression by groups of its target."""
+    from mergeline.monitor.groups import NumberGroups
+    from mergeline.monitor.sketch import NumberSketch
+
+    if isinstance(profile.labels, NumberSketch):
+        groups = NumberGroups.of(profile.labels)
+        return groups.reference(profile.labels).tolist(), groups.count(values.astype("float64").to_numpy()).tolist()
+    assert profile.labels is not None  # noqa: S101 - for types: the caller has looked
+    then, now = profile.labels.counts, values.value_counts()
+    return list(then.values()), [int(now.get(name, 0)) for name in then]
+
+
+def _profile(place: Place, model: Model) -> Profile | None:
+    """The profile of the model that production serves: the checkout's own, else the release's, verified."""
+    from mergeline.monitor.profile import Profile
+
+    own, file = place.root / CANDIDATE, place.root / PRODUCTION
+    if model.sha256 is None:
+        return None
+    if (own / PROFILE_FILE).exists() and model_of(own).sha256 == model.sha256:
+        return Profile.from_json((own / PROFILE_FILE).read_text(encoding="utf-8"), str(own / PROFILE_FILE))
+    wanted = wanted_of(file, None)
+    if wanted.model_sha256 != model.sha256:
+        return None
+    fetched = fetch(wanted, place.root, local_folder(place.root, model.sha256))
+    return Profile.from_json(fetched.content[PROFILE_FILE].decode("utf-8", "replace"))
+
+
+# ---- Git and GitHub --------------------------------------------------------------------------------------------------
+
+
+def _model(place: Place) -> Model:
+    """The model of production on the base branch, else of this checkout, which nothing serves yet."""
+    commit = _base(place.root)
+    lived = deployments(place.root, commit, PRODUCTION) if commit else ()
+    known = [each for each in lived if each.deployed_at <= place.at]
+    named: Sequence[Deployment] = known or lived
+    last = named[-1] if named else None
+    if commit is None or last is None or not last.release.is_release:
+        return Model(_own_model(place.root), None, _data_until(place, None), has_earlier=False)
+    _, brought = receipt_of(place.root, commit, last.release)
+    earlier = [each for each in standing(known)[:-1] if each.release.is_release]
+    return Model(
+        last.release.model_sha256, _known(last.deployed_at, place.at), _data_until(place, brought), bool(earlier)
+    )
+
+
+def _base(root: Path) -> str | None:
+    branch = git.base_branch(root)
+    return git.commit_of(root, branch or "HEAD")
+
+
+def _own_model(root: Path) -> str | None:
+    folder = root / CANDIDATE
+    return model_of(folder).sha256 if (folder / PROFILE_FILE).exists() else None
+
+
+def _data_until(place: Place, commit: str | None) -> dt.datetime | None:
+    """The newest row that the model was trained or judged on, else the day its table was last fed."""
+    content = git.read(place.root, commit, COMPARISON) if commit else None
+    if content is None and (place.root / COMPARISON).exists():
+        content = (place.root / COMPARISON).read_bytes()
+    try:
+        found = json.loads(content or b"{}")["holdout"]["last_time"]
+        moment = dt.datetime.fromisoformat(found)
+    except (ValueError, KeyError, TypeError):
+        as_of = place.settings.data.as_of
+        return dt.datetime.combine(as_of, dt.time(), dt.UTC) if as_of else None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _known(moment: dt.datetime, at: dt.datetime) -> dt.datetime | None:
+    return moment if moment <= at else None

@@ -1,0 +1,38 @@
+"""From what the monitors found to one decision with its reasons."""
+
+from mergeline.monitor.decide.decision import Considered, Decision, Outcome, decide
+from mergeline.monitor.decide.evidence import (
+    Canary,
+    Drift,
+    Errors,
+    Evidence,
+    Heartbeat,
+    Labels,
+    Model,
+    Performance,
+    Request,
+    Retraining,
+)
+from mergeline.monitor.decide.record import as_record, parse_record
+from mergeline.monitor.decide.statement import markdown, sentence
+
+__all__ = [
+    "Canary",
+    "Considered",
+    "Decision",
+    "Drift",
+    "Errors",
+    "Evidence",
+    "Heartbeat",
+    "Labels",
+    "Model",
+    "Outcome",
+    "Performance",
+    "Request",
+    "Retraining",
+    "as_record",
+    "decide",
+    "markdown",
+    "parse_record",
+    "sentence",
+]

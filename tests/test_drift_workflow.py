@@ -1,0 +1,171 @@
+"""drift.yml, rehearsed: nothing set up, inputs that have moved three times over, a service that is well, no traffic."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import github_issues  # noqa: F401 - declares its routes
+import numpy as np
+import pandas as pd
+import pytest
+import test_rehearsal
+from github_api import GitHub, served
+from github_state import Hub, token
+from rehearsal import HOME, REPOSITORY, WORKFLOWS, Job, Origin, make_fresh, rehearse, results, rights
+from repositories import MONTHS, flights
+
+from mergeline.logstore import LogStore, open_log
+from mergeline.models.encoder import encode
+from mergeline.models.scorer import Scorer
+from mergeline.serve.labels import Label, labels_table
+from mergeline.serve.logschema import Entry, LogSchema
+
+DRIFT = WORKFLOWS / "drift.yml"
+WEEKLY = 700
+RULES = [
+    {"name": "it does worse", "trigger": "performance", "action": "retrain"},
+    {"name": "it has moved", "trigger": "drift", "action": "retrain",
+     "condition": {"drift.sustained": True, "drift.weighted": "> 0"}},
+    {"name": "nobody asks", "trigger": "silence", "action": "alert"},
+]  # fmt: skip
+shared_origin = test_rehearsal.shared_origin  # made once for all workers
+origin = test_rehearsal.origin
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    """A GitHub that takes the tokens of the workflow's jobs, each with the rights that its job asks for."""
+    hub = Hub()
+    for name, granted in rights(DRIFT).items():
+        may = {permission.replace("-", "_"): level for permission, level in granted.items()}
+        hub.state["tokens"][name] = token("github-actions[bot]", {"metadata": "read", **may})
+    with served(hub) as running:
+        yield running
+
+
+def log_of(place: Path, model: Path, sha256: str, *, moved: bool) -> LogStore:
+    """What servers wrote since the last month began, with labels: rows of training, of larger planes where `moved`."""
+    store = open_log(str(place), place)
+    scorer = Scorer.load(model)
+    now = dt.datetime.now(dt.UTC)
+    first = (now.replace(day=1) - dt.timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    known = pd.concat([flights(month) for month in MONTHS[:2]]).dropna(subset=["late"])
+    hours = int((now - first).total_seconds() // 3600) - 2
+    rows = known.sample(hours * WEEKLY // 168, replace=True, random_state=5).reset_index(drop=True)
+    if moved:
+        rows["seats"] += 150
+        rows["humidity_percent"] = (rows["humidity_percent"] + 40).clip(upper=100)
+    values = encode(rows, scorer.signature.features)
+    scores = scorer.score_matrix(values)
+    times = [first + dt.timedelta(hours=hours * number / len(rows)) for number in range(len(rows))]
+    micros = [int(each.timestamp()) * 1_000_000 for each in times]
+    schema = LogSchema(scorer.signature, {sha256: scorer.signature}, 1.0)
+    entries = [
+        Entry([f"r{at}"], micros[at], values[at : at + 1].astype(np.float64), scores[at : at + 1], 1.0, "champion",
+              sha256, event_times=[micros[at]], entity_ids=[f"new-{at}"])
+        for at in range(len(rows))
+    ]  # fmt: skip
+    days: dict[str, list[Any]] = {}
+    for group, piece in schema.pack(entries).items():
+        moment = dt.datetime.fromtimestamp(group.hour * 3600, dt.UTC)
+        days.setdefault(f"{moment:date=%Y-%m-%d}", []).append((group, piece))
+    for day, parts in days.items():
+        store.put(f"predictions/{day}/hour=00/x.parquet", schema.parquet(parts[0][0], [piece for _, piece in parts]))
+    late = [str(bool(each)).lower() for each in rows["late"]]
+    labels = [Label(f"r{at}", late[at], micros[at] + 3_600_000_000) for at in range(len(rows))]
+    for day in {f"{each:date=%Y-%m-%d}" for each in times}:
+        mine = [each for at, each in enumerate(labels) if f"{times[at]:date=%Y-%m-%d}" == day]
+        store.put(f"labels/{day}/x.parquet", labels_table(mine, mine[-1].label_ts_us))
+    return store
+
+
+def said(jobs: dict[str, Job]) -> str:
+    return "\n".join(f"== {name}: {job.result}\n{job.said}" for name, job in jobs.items())
+
+
+def issues(github: GitHub) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = github.hub.repository(REPOSITORY)["issues"]
+    return found
+
+
+def test_a_schedule_without_a_log_ends_neutral_and_says_so(tmp_path: Path) -> None:
+    fresh = make_fresh(tmp_path / "fresh")
+    jobs = rehearse(fresh, DRIFT, "schedule", {"repository": HOME})
+    assert results(jobs) == {
+        "look": "success", "watch": "skipped", "issue": "skipped", "collect": "skipped", "propose": "skipped",
+    }  # fmt: skip
+    assert "**Not configured.**" in jobs["look"].summary
+
+
+def test_r11_inputs_that_have_moved_make_one_issue_and_one_retraining_however_often_it_runs_and_health_closes_it(
+    origin: Origin, github: GitHub, shared_origin: Origin, tmp_path: Path
+) -> None:
+    here = origin.clone()
+    here.change_params({"decide.rules": RULES})
+    here.commit("Rules of our own")
+    main = origin.push(here, "refs/heads/main")
+    github.hub.add(REPOSITORY, git=str(origin.bare))
+    github.hub.repository(REPOSITORY)["workflow_permissions"]["can_approve_pull_request_reviews"] = True
+    sha = re.search(r'model-sha256: "([0-9a-f]{64})"', origin.read("main", "k8s/overlays/production/release.yaml"))
+    assert sha is not None
+    model = tmp_path / "model"
+    from mergeline.release.store import open_store
+
+    open_store(str(shared_origin.place / "store"), tmp_path).get_model(sha[1], model)
+    place = tmp_path / "log"
+    store = log_of(place, model, sha[1], moved=True)
+    variables = {"MERGELINE_LOG": str(place)}
+
+    runs = [rehearse(origin, DRIFT, "schedule", {"repository": HOME}, vars=variables, api=github.url) for _ in range(3)]
+    assert set(results(runs[0]).values()) == {"success"}, said(runs[0])
+    assert runs[0]["watch"].step("What follows")["said"].startswith("Train again on the newest labelled rows: it does")
+    assert "seats" in runs[0]["watch"].summary
+    assert "proposed on retrain/auto" in runs[0]["propose"].step("The branches that the decision asks for")["said"]
+    for again in runs[1:]:
+        assert (again["watch"].result, again["issue"].result) == ("success", "success"), said(again)
+        assert (again["collect"].result, again["propose"].result) == ("skipped", "skipped")
+        assert "a retraining is open already (#" in again["watch"].step("What follows")["said"]
+    assert origin.head("main") == main
+    changed = origin.git("diff", "--name-only", "main", "retrain/auto").split()
+    assert changed == ["data.dvc", "params.yaml"]
+    pulls = [each for each in issues(github) if each["pull"]]
+    told = [each for each in issues(github) if not each["pull"]]
+    assert [each["pull"]["head"] for each in pulls] == ["retrain/auto"]
+    assert [(each["state"], each["labels"]) for each in told] == [("open", ["monitoring"])]
+    assert "heartbeats/drift.json" in store.keys("heartbeats/")
+    kept = [json.loads(store.read(key))["decision"] for key in store.keys("decisions/")]
+    assert kept[0] == "retrain"
+    assert set(kept[1:]) <= {"wait"}
+
+    shutil.rmtree(place)
+    log_of(place, model, sha[1], moved=False)
+    pulls[0]["state"] = "closed"
+    origin.git("update-ref", "-d", "refs/heads/retrain/auto")
+    well = rehearse(origin, DRIFT, "schedule", {"repository": HOME}, vars=variables, api=github.url)
+    assert (well["watch"].result, well["issue"].result) == ("success", "success"), said(well)
+    assert well["watch"].step("What follows")["said"].startswith("Wait: no rule asks for anything")
+    assert [each["state"] for each in issues(github) if not each["pull"]] == ["closed"]
+    assert "retrain/auto" not in origin.git("for-each-ref")
+
+
+def test_a_log_without_traffic_is_red_has_no_heartbeat_and_is_told(
+    origin: Origin, github: GitHub, tmp_path: Path
+) -> None:
+    github.hub.add(REPOSITORY, git=str(origin.bare))
+    here = origin.clone()
+    here.change_params({"decide.rules": RULES})
+    here.commit("Rules of our own")
+    origin.push(here, "refs/heads/main")
+    place = tmp_path / "log"
+    jobs = rehearse(origin, DRIFT, "schedule", {"repository": HOME}, vars={"MERGELINE_LOG": str(place)}, api=github.url)
+    assert (jobs["watch"].result, jobs["issue"].result) == ("failure", "success"), said(jobs)
+    assert jobs["watch"].step("A heartbeat")["outcome"] == "skipped"
+    assert not (place / "heartbeats").exists()
+    (told,) = issues(github)
+    assert "nobody asks" in told["body"]
