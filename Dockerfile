@@ -29,6 +29,31 @@ COPY .ci/prune_image.py .ci/
 RUN python .ci/prune_image.py /opt/mergeline \
     && python -m compileall -q --invalidation-mode unchecked-hash /opt/mergeline/lib
 
+# ---- Not the server's: what a training Job runs in (docs/training-job.md), by `--target trainer`. The pins of
+# runtime.lock, Git, and none of this repository's code, which comes with the commit that is trained.
+FROM base AS trainer
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
+COPY requirements/runtime.lock /opt/mergeline/runtime.lock
+# setuptools comes first: it builds the pins that have no wheel.
+RUN python -m venv --without-pip /opt/mergeline \
+    && sed -n '/^setuptools==/,/^    # via/p' /opt/mergeline/runtime.lock > /tmp/build.lock \
+    && for lock in /tmp/build.lock /opt/mergeline/runtime.lock; do \
+        python -m pip --python /opt/mergeline install --no-cache-dir --no-deps --no-build-isolation --use-pep517 \
+            --require-hashes --requirement "$lock" || exit 1; \
+    done \
+    && rm /tmp/build.lock \
+    && printf '#!/bin/sh\nexec python -m mergeline "$@"\n' > /opt/mergeline/bin/mergeline \
+    && chmod 755 /opt/mergeline/bin/mergeline
+ENV PATH=/opt/mergeline/bin:$PATH \
+    MERGELINE_TRAINER_LOCK=/opt/mergeline/runtime.lock \
+    LOGNAME=mergeline \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /work
+USER 10001:10001
+
 # ---- The image
 FROM base AS server
 LABEL org.opencontainers.image.title="mergeline" \

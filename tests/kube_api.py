@@ -1,7 +1,7 @@
 """A small server that speaks enough of the Kubernetes API for kubectl to apply, diff, patch and follow a rollout.
 
 It listens on loopback, keeps what `kube_cluster` keeps, and records what it is asked. It takes server-side applies and
-merge patches, and no other way to change an object.
+merge patches and deletions, and no other way to change an object.
 """
 
 from __future__ import annotations
@@ -40,10 +40,15 @@ KINDS = (
     Kind("v1", "ConfigMap", "configmaps"),
     Kind("v1", "Service", "services"),
     Kind("v1", "ServiceAccount", "serviceaccounts"),
+    Kind("v1", "Pod", "pods"),
+    Kind("v1", "ResourceQuota", "resourcequotas"),
     Kind("apps/v1", "Deployment", "deployments"),
     Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    Kind("batch/v1", "Job", "jobs"),
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    Kind("rbac.authorization.k8s.io/v1", "Role", "roles"),
+    Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
     Kind("argoproj.io/v1alpha1", "AnalysisTemplate", "analysistemplates"),
     Kind("argoproj.io/v1alpha1", "Application", "applications"),
     Kind("argoproj.io/v1alpha1", "AppProject", "appprojects"),
@@ -128,6 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_DELETE = do  # noqa: N815
 
     def _object(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, Object | None]:
+        log = re.fullmatch(r"api/v1/namespaces/([^/]+)/pods/([^/]+)/log", path)
+        if log:
+            self._write(200, "text/plain", self.cluster.log(log[1], log[2]).encode())
+            return 200, None
         for kind in KINDS:
             way = rf"{re.escape(kind.prefix)}(?:/namespaces/([^/]+))?/{kind.plural}(?:/([^/]+))?"
             found = re.fullmatch(way, path)
@@ -148,6 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
                 version, items = str(self.cluster.version), self._listed(kind, namespace, query)
             metadata = {"resourceVersion": version}
             return 200, {"kind": f"{kind.kind}List", "apiVersion": kind.api, "metadata": metadata, "items": items}
+        if self.command == "DELETE" and name:
+            self.cluster.remove((kind.kind, namespace, name))
+            return 200, {"kind": "Status", "apiVersion": "v1", "status": "Success"}
         content = self.headers.get("Content-Type", "")
         if self.command != "PATCH" or content not in (APPLY, MERGE) or not name:
             raise Refused(
@@ -159,11 +171,14 @@ class _Handler(BaseHTTPRequestHandler):
         return (201 if is_new else 200), new
 
     def _listed(self, kind: Kind, namespace: str | None, query: dict[str, str]) -> list[Object]:
-        wanted = dict(each.split("=", 1) for each in query.get("fieldSelector", "").split(",") if "=" in each)
+        fields, labels = _selected(query, "fieldSelector"), _selected(query, "labelSelector")
         return [
             copy.deepcopy(each)
             for (own, place, name), each in self.cluster.objects.items()
-            if own == kind.kind and namespace in (None, place) and wanted.get("metadata.name", name) == name
+            if own == kind.kind
+            and namespace in (None, place)
+            and fields.get("metadata.name", name) == name
+            and labels.items() <= each["metadata"].get("labels", {}).items()
         ]
 
     def _watch(self, kind: Kind, namespace: str | None, query: dict[str, str]) -> None:
@@ -189,12 +204,18 @@ class _Handler(BaseHTTPRequestHandler):
                     return
 
     def _answer(self, status: int, answer: Object) -> None:
-        text = json.dumps(answer).encode()
+        self._write(status, "application/json", json.dumps(answer).encode())
+
+    def _write(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(body)
+
+
+def _selected(query: dict[str, str], selector: str) -> dict[str, str]:
+    return dict(re.split("==?", each, maxsplit=1) for each in query.get(selector, "").split(",") if "=" in each)
 
 
 def _described(path: str) -> Object | None:

@@ -60,6 +60,18 @@ class Cluster:
         """Return the template of the pods that are ready."""
         return self._serving.get(("Deployment", namespace, name))
 
+    def log(self, namespace: str, pod: str) -> str:
+        """What a pod said; a cluster of Deployments has no pods (see `kube_jobs`)."""
+        raise Refused(404, "NotFound", f'pods "{pod}" not found')
+
+    def remove(self, key: Key) -> None:
+        """Take an object away; raise `Refused` where it is not there."""
+        with self.changed:
+            self.find(*key)
+            del self.objects[key]
+            self._version += 1
+            self.changed.notify_all()
+
     def put(self, key: Key, body: Object, *, merge: bool, dry_run: bool) -> tuple[Object, bool]:
         """Apply or merge an object; return what it is then, and whether it is new."""
         kind, namespace, name = key
