@@ -1,0 +1,108 @@
+"""`mergeline cloud destroy`: empty what holds something, let Terraform take away what it made, say what is left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mergeline.cloud.asking import Aws, answering, unless_absent
+from mergeline.cloud.made import FOLDER, Made, terraform
+from mergeline.errors import ConfigurationError, ServiceError, VerificationError
+
+log = logging.getLogger(__name__)
+
+BOOTSTRAP = FOLDER / "bootstrap"
+AT_ONCE = 1000  # objects that S3 deletes in one request
+TO_BE_DELETED = ("PendingDeletion", "PendingReplicaDeletion")
+
+
+def destroy(root: Path, made: Made, aws: Aws, typed: str, environment: Mapping[str, str], *, with_state: bool) -> str:
+    """Destroy everything and return what is left; raise `VerificationError` where that is more than nothing.
+
+    `typed` has to be the name of what is destroyed. Run again, it goes on where it stopped.
+    """
+    if typed.strip() != made.name:
+        raise ConfigurationError(f"destroy: expected the name {made.name!r}, found {typed.strip()!r}; nothing was done")
+    buckets = list(made.buckets.values())
+    with answering(f"AWS in {made.region}"):
+        for bucket in buckets:
+            empty_bucket(aws.client("s3"), bucket)
+        for image in ("server", "trainer"):
+            _empty_registry(aws.client("ecr"), f"{made.name}/{image}")
+    log.info("terraform destroy, which takes a quarter of an hour on AWS ...")
+    terraform(root, environment, "destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=30")
+    kept = [made.variables["TERRAFORM_STATE"]]
+    if with_state:
+        with answering(f"AWS in {made.region}"):
+            empty_bucket(aws.client("s3"), kept.pop())
+        terraform(root, environment, "destroy", "-auto-approve", "-input=false", "-no-color", within=BOOTSTRAP)
+    with answering(f"AWS in {made.region}"):
+        left = sorted(set(_left(made, aws)) - {f"bucket {each}" for each in kept})
+    if left:
+        raise VerificationError(f"destroy: {len(left)} are left: {', '.join(left)}; run it again")
+    waiting = "keys of KMS are deleted after their waiting time"
+    return f"left: nothing{f' but the bucket of the state, {kept[0]}' if kept else ''}; {waiting}"
+
+
+def empty_bucket(s3: Any, bucket: str) -> None:
+    """Delete every version of every object, locks notwithstanding, and every upload that was begun."""
+    if unless_absent(lambda: s3.head_bucket(Bucket=bucket)) is None:
+        return
+    deleted = 0
+    for page in s3.get_paginator("list_object_versions").paginate(
+        Bucket=bucket, PaginationConfig={"PageSize": AT_ONCE}
+    ):
+        listed = [
+            {"Key": each["Key"], "VersionId": each["VersionId"]}
+            for kind in ("Versions", "DeleteMarkers")
+            for each in page.get(kind, ())
+        ]
+        if listed:
+            given = {"Objects": listed, "Quiet": True}
+            refused = s3.delete_objects(Bucket=bucket, Delete=given, BypassGovernanceRetention=True).get("Errors", ())
+            for each in refused:
+                raise ServiceError(
+                    f"{bucket}: {each['Key']}: {each['Message']}; ask one who may pass by locks to do it"
+                )
+            deleted += len(listed)
+    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for each in page.get("Uploads", ()):
+            s3.abort_multipart_upload(Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+    log.info("%s: %d versions deleted", bucket, deleted)
+
+
+def _empty_registry(ecr: Any, name: str) -> None:
+    listed = unless_absent(lambda: list(ecr.get_paginator("list_images").paginate(repositoryName=name)))
+    for page in listed or ():
+        if page["imageIds"]:
+            ecr.batch_delete_image(repositoryName=name, imageIds=page["imageIds"])
+
+
+def _is_going(arn: str, aws: Aws) -> bool:
+    """Whether it is deleted but for its waiting time; the index of tags knows such things for a while."""
+    if ":kms:" in arn:
+        return str(aws.client("kms").describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]) in TO_BE_DELETED
+    if ":natgateway/" in arn:
+        named = [arn.rpartition("/")[2]]
+        listed = aws.client("ec2").describe_nat_gateways(NatGatewayIds=named)["NatGateways"]
+        return all(each["State"] in ("deleting", "deleted") for each in listed)
+    return False
+
+
+def _left(made: Made, aws: Aws) -> Iterator[str]:
+    """What bears the project's tag, or begins with its name: by the index of tags, and by the services themselves."""
+    tagged = aws.client("resourcegroupstaggingapi").get_paginator("get_resources")
+    for page in tagged.paginate(TagFilters=[{"Key": "Project", "Values": [made.name]}]):
+        for each in page["ResourceTagMappingList"]:
+            arn = each["ResourceARN"]
+            if not arn.startswith("arn:aws:s3:::") and not _is_going(arn, aws):
+                yield arn
+    buckets = aws.client("s3").list_buckets()["Buckets"]
+    yield from (f"bucket {each['Name']}" for each in buckets if each["Name"].startswith(f"{made.name}-{made.account}-"))
+    path = f"/{made.name}/"
+    iam = aws.client("iam")
+    yield from (f"role {each['RoleName']}" for each in iam.list_roles(PathPrefix=path)["Roles"])
+    yield from (f"policy {each['PolicyName']}" for each in iam.list_policies(PathPrefix=path)["Policies"])
+    yield from (f"cluster {each}" for each in aws.client("eks").list_clusters()["clusters"] if each == made.name)

@@ -1,0 +1,101 @@
+"""The verbs of the cloud as the command line has them: what they take, and what they call."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergeline.errors import ConfigurationError, VerificationError
+
+if TYPE_CHECKING:
+    from mergeline.cloud.asking import Aws
+    from mergeline.cloud.made import Made
+
+Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
+
+
+def add_verbs(verb: Verb) -> None:
+    """Declare the verbs; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    added = verb("setup-github", _setup, "set in the repository what Terraform made: variables and environments, by gh")
+    added.add_argument("--yes", action="store_true", help="do it; without this it is shown")
+    text = "also for a workflow that applies the manifests, without Argo CD"
+    added.add_argument("--push-deployment", action="store_true", help=text)
+    _outputs(added)
+    added = verb(
+        "cloud", _cloud, "look at what Terraform made (exit code 6: not as it has to be), feed its alarms, destroy it"
+    )
+    added.add_argument(
+        "what", choices=("check", "publish", "destroy"), help="check changes nothing; destroy asks for the name"
+    )
+    added.add_argument("--log", metavar="URL", help="publish: the prediction log (default: production's on S3)")
+    added.add_argument("--hours", type=int, default=1, help="publish: how far back (default: 1)")
+    added.add_argument("--name", help="destroy: the name, instead of being asked for it")
+    text = "destroy: also Terraform's state and its bucket"
+    added.add_argument("--with-state", action="store_true", help=text)
+    _outputs(added)
+
+
+def _outputs(added: argparse.ArgumentParser) -> None:
+    text = "a file of `terraform output -json` (default: terraform is asked)"
+    added.add_argument("--outputs", type=Path, metavar="FILE", help=text)
+
+
+def _setup(parsed: argparse.Namespace) -> str:
+    from mergeline.cloud.made import read_made
+    from mergeline.github.setup import gh, setup
+
+    made = read_made(parsed.root, parsed.outputs, os.environ)
+    variables = {**made.variables, **(made.pushes if parsed.push_deployment else {})}
+    return setup(made.repository, variables, gh(os.environ), yes=parsed.yes)
+
+
+def _cloud(parsed: argparse.Namespace) -> str:
+    from mergeline.cloud.asking import Aws
+    from mergeline.cloud.made import read_made
+
+    made = read_made(parsed.root, parsed.outputs, os.environ)
+    aws = Aws(made.region)
+    if parsed.what == "check":
+        return _check(made, aws)
+    if parsed.what == "publish":
+        return _publish(parsed, made, aws)
+    from mergeline.cloud.destroy import destroy
+
+    typed = parsed.name or _asked(made.name)
+    return destroy(parsed.root, made, aws, typed, os.environ, with_state=parsed.with_state)
+
+
+def _check(made: Made, aws: Aws) -> str:
+    from mergeline.cloud.check import checked, printed
+
+    findings = checked(made, aws)
+    text = printed(made, findings)
+    if findings:
+        sys.stdout.write(f"{text}\n")  # data, also where the command fails
+        names = ", ".join(dict.fromkeys(each.name for each in findings))
+        raise VerificationError(f"cloud: not as it has to be: {names}; see above for what mends it")
+    return text
+
+
+def _publish(parsed: argparse.Namespace, made: Made, aws: Aws) -> str:
+    from mergeline.cloud.publish import figures, publish
+    from mergeline.logstore import open_log
+
+    if parsed.hours < 1:
+        raise ConfigurationError(f"--hours: expected 1 or more, found {parsed.hours}")
+    store = open_log(parsed.log or made.variables["MERGELINE_LOG"], parsed.root)
+    return publish(made, aws, figures(store, dt.datetime.now(dt.UTC), parsed.hours))
+
+
+def _asked(name: str) -> str:
+    """The name as a person types it."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError("destroy: nobody to ask; give --name")
+    sys.stderr.write(f"All of {name} is destroyed: models, data, logs, the cluster. Type its name to go on: ")
+    sys.stderr.flush()
+    return sys.stdin.readline()

@@ -1,0 +1,109 @@
+# Alarms on what `mergeline cloud publish` reads from the prediction log, and on the bill. No data is an alarm too.
+
+locals {
+  metrics_namespace = "Mergeline/${var.name}"
+
+  alarms = {
+    latency = {
+      metric      = "LatencyP99"
+      statistic   = "Maximum"
+      threshold   = 250
+      comparison  = "GreaterThanThreshold"
+      hours       = 1
+      of          = 1
+      missing     = "notBreaching" # a log that says nothing is the heartbeat's to tell
+      description = "One prediction in a hundred takes more than 250 ms."
+    }
+    errors = {
+      metric      = "ErrorShare"
+      statistic   = "Maximum"
+      threshold   = 0.01
+      comparison  = "GreaterThanThreshold"
+      hours       = 1
+      of          = 1
+      missing     = "notBreaching"
+      description = "More than one prediction in a hundred fails."
+    }
+    drift-heartbeat = {
+      metric      = "DriftRuns"
+      statistic   = "Sum"
+      threshold   = 1
+      comparison  = "LessThanThreshold"
+      hours       = 24
+      of          = 1
+      missing     = "breaching"
+      description = "The scheduled look at drift has not ended well for a day: the schedule has died, or what it reads is away."
+    }
+  }
+}
+
+resource "aws_sns_topic" "alarms" {
+  name              = "${var.name}-alarms"
+  kms_master_key_id = aws_kms_key.data.arn
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn = aws_sns_topic.alarms.arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "AlarmsOfThisAccount"
+      Effect    = "Allow"
+      Principal = { Service = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }
+      Action    = "sns:Publish"
+      Resource  = aws_sns_topic.alarms.arn
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
+}
+
+resource "aws_sns_topic_subscription" "mail" {
+  for_each = toset(var.alarms.emails)
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = each.key
+}
+
+resource "aws_cloudwatch_metric_alarm" "main" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = local.metrics_namespace
+  metric_name         = each.value.metric
+  dimensions          = { Environment = "production" }
+  statistic           = each.value.statistic
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  period              = each.value.hours * 3600
+  evaluation_periods  = each.value.of
+  treat_missing_data  = each.value.missing
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_budgets_budget" "monthly" {
+  name         = var.name
+  budget_type  = "COST"
+  limit_amount = format("%.1f", var.alarms.monthly_budget_usd)
+  limit_unit   = "USD"
+  time_unit    = "MONTHLY"
+
+  cost_filter {
+    name   = "TagKeyValue"
+    values = ["user:Project$${var.name}"]
+  }
+
+  dynamic "notification" {
+    for_each = { ACTUAL = 80, FORECASTED = 100 }
+    content {
+      notification_type          = notification.key
+      comparison_operator        = "GREATER_THAN"
+      threshold                  = notification.value
+      threshold_type             = "PERCENTAGE"
+      subscriber_sns_topic_arns  = [aws_sns_topic.alarms.arn]
+      subscriber_email_addresses = var.alarms.emails
+    }
+  }
+}

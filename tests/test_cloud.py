@@ -1,0 +1,227 @@
+"""`mergeline setup-github` and `mergeline cloud`, as far as no cloud is needed for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terraform_runs import begin, has_all, shared_folder
+
+from mergeline.cli import main
+from mergeline.github.settings import PARTS
+
+ROLE = "arn:aws:iam::123456789012:role/mergeline/mergeline-"
+OUTPUTS: dict[str, Any] = {
+    "name": "mergeline",
+    "region": "eu-central-1",
+    "repository": "acme/model",
+    "dvc_remote": "s3://mergeline-1-dvc",
+    "model_store": "s3://mergeline-1-models",
+    "mlflow_artifacts": "s3://mergeline-1-mlflow",
+    "prediction_logs": {"production": "s3://mergeline-1-predictions/production"},
+    "github_variables": {
+        "AWS_REGION": "eu-central-1",
+        "AWS_TRAIN_ROLE": f"{ROLE}train",
+        "AWS_APPLY_ROLE": f"{ROLE}apply",
+        "TERRAFORM_STATE": "mergeline-1-state",
+    },
+    "push_deployment": {"AWS_DEPLOY_ROLE": f"{ROLE}deploy", "EKS_CLUSTER": "mergeline"},
+}
+# A repository as `gh` shows it: what is set is remembered, what is not there is GitHub's 404.
+GH = """#!/usr/bin/env python3
+import json, pathlib, sys
+place = pathlib.Path(__file__).with_name("state.json")
+state = json.loads(place.read_text())
+words = sys.argv[1:]
+state["calls"].append(words)
+place.write_text(json.dumps(state))
+if words[:2] == ["variable", "list"]:
+    print(json.dumps([{"name": name, "value": value} for name, value in state["variables"].items()]))
+elif words[:2] == ["variable", "set"]:
+    state["variables"][words[2]] = words[-1]
+elif words[:2] == ["api", "-X"]:
+    method, path = words[2:4]
+    name = path.split("/environments/")[1].split("/")[0]
+    here = state["environments"].setdefault(name, {"custom": False, "branches": []})
+    if path.endswith("/deployment-branch-policies"):
+        here["branches"].append(words[-1].removeprefix("name="))
+    elif method == "DELETE":
+        del here["branches"][int(path.rpartition("/")[2]) - 1]
+    else:
+        here["custom"] = here["custom"] or len(words) > 4
+elif "/environments/" not in words[1]:
+    print(json.dumps({"default_branch": state["branch"]}))
+else:
+    name = words[1].split("/environments/")[1].split("/")[0]
+    if name not in state["environments"]:
+        sys.exit("gh: Not Found (HTTP 404)")
+    here = state["environments"][name]
+    listed = [{"name": each, "id": number} for number, each in enumerate(here["branches"], 1)]
+    custom = {"deployment_branch_policy": {"custom_branch_policies": True} if here["custom"] else None}
+    print(json.dumps({"branch_policies": listed} if words[1].endswith("policies") else custom))
+place.write_text(json.dumps(state))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """What the tests of terraform/ wait for takes minutes of waiting: it begins here, early in a run."""
+    if has_all():
+        begin(shared_folder(tmp_path_factory, worker_id))
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps({name: {"value": value} for name, value in OUTPUTS.items()}))
+    return path
+
+
+class Gh:
+    """A `gh` on the PATH with a repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "gh").write_text(GH)
+        (folder / "gh").chmod((folder / "gh").stat().st_mode | stat.S_IXUSR)
+        self.write({"branch": "main", "variables": {}, "environments": {}, "calls": []})
+
+    def write(self, state: dict[str, Any]) -> None:
+        (self.folder / "state.json").write_text(json.dumps(state))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
+        return found
+
+    def changes(self) -> list[list[str]]:
+        """The calls that change something."""
+        return [each for each in self.state["calls"] if each[1] in ("-X", "set")]
+
+
+@pytest.fixture
+def gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gh:
+    made = Gh(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{made.folder}{os.pathsep}{os.environ['PATH']}")
+    return made
+
+
+def test_what_would_be_set_is_shown_and_nothing_is_done(
+    gh: Gh, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["setup-github", "--outputs", str(outputs)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-1] == "# to have it done: mergeline setup-github --yes"
+    assert f"gh variable set AWS_TRAIN_ROLE --repo acme/model --body {ROLE}train" in shown
+    assert "gh api -X PUT repos/acme/model/environments/train" in shown
+    assert gh.changes() == []
+
+
+def test_yes_does_what_was_shown_and_the_second_time_nothing_is_left_to_do(
+    gh: Gh, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["setup-github", "--outputs", str(outputs)])
+    shown = [shlex.split(line)[1:] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert main(["setup-github", "--outputs", str(outputs), "--yes"]) == 0
+    assert gh.changes() == shown
+    assert gh.state["variables"] == OUTPUTS["github_variables"]
+    assert gh.state["environments"] == {
+        "train": {"custom": False, "branches": []},  # pull requests train
+        "apply": {"custom": True, "branches": ["main"]},  # what is merged is applied
+    }
+    capsys.readouterr()
+    assert main(["setup-github", "--outputs", str(outputs), "--yes"]) == 0
+    assert capsys.readouterr().out == "acme/model: all is set\n"
+    assert gh.changes() == shown
+
+
+def test_an_environment_that_other_branches_may_use_is_narrowed_and_a_changed_value_set_again(
+    gh: Gh, outputs: Path
+) -> None:
+    gh.write({
+        "branch": "trunk", "calls": [], "variables": OUTPUTS["github_variables"] | {"AWS_REGION": "us-east-1"},
+        "environments": {"train": {"custom": False, "branches": []}, "apply": {"custom": True, "branches": ["*"]}},
+    })  # fmt: skip
+    assert main(["setup-github", "--outputs", str(outputs), "--yes"]) == 0
+    assert gh.state["environments"]["apply"] == {"custom": True, "branches": ["trunk"]}
+    assert gh.state["variables"] == OUTPUTS["github_variables"]
+    assert len(gh.changes()) == 3
+
+
+def test_what_pushes_a_deployment_is_set_on_request_alone(gh: Gh, outputs: Path) -> None:
+    main(["setup-github", "--outputs", str(outputs), "--yes"])
+    assert "EKS_CLUSTER" not in gh.state["variables"]
+    main(["setup-github", "--outputs", str(outputs), "--yes", "--push-deployment"])
+    assert gh.state["variables"]["EKS_CLUSTER"] == "mergeline"
+    assert {"staging", "production"} <= gh.state["environments"].keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        pytest.param({"github_variables": {"AWS_TRAIN_ROLE": "nobody"}}, 2, "AWS_TRAIN_ROLE: expected", id="no role"),
+        pytest.param({"github_variables": {"OTHER": "a"}}, 2, "OTHER: no variable of the workflows", id="unknown"),
+        pytest.param({"repository": "acme"}, 2, "expected OWNER/NAME", id="no repository"),
+        pytest.param({"model_store": None}, 2, "expected the outputs of terraform/outputs.tf", id="other outputs"),
+    ],
+)
+def test_bad_outputs_are_one_line_and_set_nothing(
+    gh: Gh, outputs: Path, change: dict[str, Any], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs.write_text(json.dumps({name: {"value": value} for name, value in (OUTPUTS | change).items()}))
+    assert main(["setup-github", "--outputs", str(outputs), "--yes"]) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert gh.changes() == []
+
+
+def test_gh_that_is_not_there_or_refuses_is_one_line(
+    gh: Gh, outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (gh.folder / "gh").write_text("#!/bin/sh\necho 'HTTP 403: Resource not accessible' >&2\nexit 1\n")
+    assert main(["setup-github", "--outputs", str(outputs)]) == 7
+    assert "Resource not accessible" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(outputs.parent))
+    assert main(["setup-github", "--outputs", str(outputs)]) == 2
+    assert "gh: not installed" in capsys.readouterr().err
+
+
+def test_the_outputs_name_variables_of_the_workflows_and_no_part_of_aws_is_forgotten() -> None:
+    from repositories import TEMPLATE
+
+    text = (TEMPLATE / "terraform/outputs.tf").read_text()
+    named = {line.split("=")[0].strip() for line in text.splitlines() if line.strip()[:1].isupper() and " = " in line}
+    settings = {each.name for part in PARTS for each in (*part.own, *part.shared) if not each.secret}
+    assert named <= settings
+    assert {each for each in settings if each.startswith("AWS_")} <= named
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--name", "mergelin"], "expected the name 'mergeline', found 'mergelin'; nothing was done"),
+        ([], "nobody to ask; give --name"),
+    ],
+)
+def test_without_the_name_nothing_is_destroyed(
+    outputs: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # whoever is asked refuses
+    assert main(["cloud", "destroy", "--outputs", str(outputs), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_outputs_that_are_no_file_and_a_folder_without_terraform_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cloud", "check", "--outputs", str(tmp_path / "none")]) == 2
+    assert "no file of `terraform output -json`" in capsys.readouterr().err
+    assert main(["--root", str(tmp_path), "cloud", "check"]) == 2
+    assert "run this in a repository of the template" in capsys.readouterr().err

@@ -1,0 +1,173 @@
+"""`mergeline cloud check` on what terraform/ made: whole, and with each break that it has to name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from terraform_runs import Cloud, applied, begin, needed, shared_folder
+
+from mergeline.cli import main
+from mergeline.cloud.destroy import empty_bucket
+from mergeline.heartbeat import Beat, write_beat
+from mergeline.logstore import open_log
+
+BUCKET = "mergeline-123456789012-{}"
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cloud:
+    needed()
+    return applied(begin(shared_folder(tmp_path_factory, worker_id)))
+
+
+@pytest.fixture
+def copy(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """A copy to break, and the environment of whoever looks at it."""
+    with cloud.forked(tmp_path / "terraform") as other:
+        for key, value in other.environment.items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+        (tmp_path / "outputs.json").write_text(json.dumps(cloud.plan["planned_values"]["outputs"]))
+        yield other
+
+
+def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main(["cloud", "check", "--outputs", str(tmp_path / "outputs.json")])
+    return code, capsys.readouterr().out
+
+
+def confirm(cloud: Cloud) -> None:
+    """The mail's link was followed."""
+    sns = cloud.client("sns")
+    [topic] = [each["TopicArn"] for each in sns.list_topics()["Topics"]]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:eu-central-1:123456789012:confirmed")
+
+
+def without(cloud: Cloud, bucket: str, sid: str) -> None:
+    """Take a statement out of a bucket's policy."""
+    s3 = cloud.client("s3")
+    policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    policy["Statement"] = [each for each in policy["Statement"] if each["Sid"] != sid]
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+def widen(cloud: Cloud) -> None:
+    """Let every job of every repository of the owner be the role that trains."""
+    iam = cloud.client("iam")
+    trust = iam.get_role(RoleName="mergeline-train")["Role"]["AssumeRolePolicyDocument"]
+    text = json.dumps(trust).replace("StringEquals", "StringLike").replace("model@345:environment:train", "*")
+    iam.update_assume_role_policy(RoleName="mergeline-train", PolicyDocument=text)
+
+
+def remove(cloud: Cloud, bucket: str) -> None:
+    """Take a bucket away, with what other tests left in it."""
+    empty_bucket(cloud.client("s3"), bucket)
+    cloud.client("s3").delete_bucket(Bucket=bucket)
+
+
+Break = Callable[[Cloud], Any]
+BREAKS: dict[str, tuple[Break, str]] = {
+    "no bucket": (lambda c: remove(c, BUCKET.format("mlflow")), "there is no such bucket"),
+    "public": (lambda c: c.client("s3").delete_public_access_block(Bucket=BUCKET.format("dvc")), "public access"),
+    "no versions": (
+        lambda c: c.client("s3").put_bucket_versioning(
+            Bucket=BUCKET.format("dvc"), VersioningConfiguration={"Status": "Suspended"}
+        ),
+        "old versions are not kept",
+    ),
+    "no encryption": (lambda c: c.client("s3").delete_bucket_encryption(Bucket=BUCKET.format("dvc")), "encrypted"),
+    "no TLS": (lambda c: without(c, BUCKET.format("state"), "TlsOnly"), "without TLS"),
+    "written twice": (lambda c: without(c, BUCKET.format("models"), "WriteOnce"), "written twice (promise S6)"),
+    "tags that move": (
+        lambda c: c.client("ecr").put_image_tag_mutability(
+            repositoryName="mergeline/server", imageTagMutability="MUTABLE"
+        ),
+        "another image",
+    ),
+    "no key": (
+        lambda c: c.client("kms").disable_key(
+            KeyId=c.client("kms").describe_key(KeyId="alias/mergeline-signing")["KeyMetadata"]["KeyId"]
+        ),
+        "nothing can be signed",
+    ),
+    "no boundary": (
+        lambda c: c.client("iam").delete_role_permissions_boundary(RoleName="mergeline-apply"),
+        "nothing bounds",
+    ),
+    "anybody trains": (widen, "(promise S2)"),
+}
+
+
+def test_what_was_applied_is_as_it_has_to_be_but_for_the_mail_that_a_person_confirms(
+    copy: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = check(tmp_path, capsys)
+    if "nobody has confirmed yet" in said:
+        assert code == 6
+        confirm(copy)
+        code, said = check(tmp_path, capsys)
+    assert (code, said.splitlines()[1:]) == (0, ["all is as it has to be"])
+
+
+def test_every_break_is_named_with_what_mends_it(
+    copy: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(check(tmp_path, capsys)[1].splitlines())
+    for breaks, _ in BREAKS.values():
+        breaks(copy)
+    code, said = check(tmp_path, capsys)
+    assert code == 6
+    for name, (_, expected) in BREAKS.items():
+        assert expected in said, name
+    assert said.count("terraform -chdir=terraform apply") >= len(BREAKS) - 1
+    assert said.count("terraform -chdir=terraform/bootstrap apply") == 1
+    assert len(said.splitlines()) >= before + len(BREAKS)
+
+
+# ---- What the alarms wait for ----------------------------------------------------------------------------------------
+
+
+def logged(cloud: Cloud, hour: dt.datetime, latencies: list[float], statuses: list[int]) -> None:
+    """A file of the log, as far as it is read here."""
+    body = io.BytesIO()
+    pq.write_table(pa.table({"latency_ms": latencies, "status": pa.array(statuses, pa.int32())}), body)
+    key = f"production/predictions/date={hour:%Y-%m-%d}/hour={hour:%H}/{len(latencies)}.parquet"
+    cloud.client("s3").put_object(Bucket=BUCKET.format("predictions"), Key=key, Body=body.getvalue())
+
+
+def test_what_is_published_is_what_the_alarms_wait_for_and_an_old_beat_is_none(
+    copy: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    logged(copy, now, [float(each) for each in range(1, 101)], [200] * 97 + [422, 500, 503])
+    logged(copy, now - dt.timedelta(hours=9), [9000.0], [500])  # out of sight
+    command = ["cloud", "publish", "--outputs", str(tmp_path / "outputs.json")]
+    log = open_log(f"s3://{BUCKET.format('predictions')}/production", tmp_path)
+    write_beat(log, Beat(now - dt.timedelta(hours=30), 26.0))
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out == "published of 100 predictions: LatencyP99 99, ErrorShare 0.02\n"
+    write_beat(log, Beat(now - dt.timedelta(hours=2), 26.0))
+    assert main(command) == 0
+    assert "DriftRuns 1" in capsys.readouterr().out
+    found = {
+        (each["Namespace"], each["MetricName"], *((d["Name"], d["Value"]) for d in each["Dimensions"]))
+        for each in copy.client("cloudwatch").list_metrics()["Metrics"]
+    }
+    waited_for = {
+        (each["namespace"], each["metric_name"], *each["dimensions"].items())
+        for each in copy.planned("aws_cloudwatch_metric_alarm").values()
+    }
+    assert waited_for == found
+    assert len(waited_for) == 3
+    log.put(f"predictions/date={now:%Y-%m-%d}/hour={now:%H}/bad.parquet", b"no Parquet")
+    assert main(command) == 3
