@@ -19,7 +19,7 @@ from mergeline.release.manifests import NO_RELEASE, Release, format_release
 
 K8S = Path(__file__).parents[1] / "k8s"
 OVERLAYS = ("staging", "production")
-COMPONENTS = ("monitoring", "api-key", "canary", "challenger", "shadow", "signed")
+COMPONENTS = ("monitoring", "api-key", "canary", "challenger", "shadow", "signed", "ray")
 RELEASE = Release("1" * 64, "s3://models/flights", "2" * 64, "ghcr.io/owner/mergeline@sha256:" + "9" * 64)
 KEY = "-----BEGIN PUBLIC KEY-----\nthrown away\n-----END PUBLIC KEY-----\n"
 OFF = "# "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,12 +69,13 @@ def validation(root: Path, settings: Params) -> Validation:
 def train(root: Path) -> None:
     """Make the candidate; write it whole or not at all, and leave it for MLflow."""
     from mergeline import git, tracking
+    from mergeline.engine.engine import running
     from mergeline.release.store import model_of
     from mergeline.stages.train import train as make
 
     settings = load_params(root)
-    with steps("train", sys.stderr) as show:
-        trained = make(table.read_table(root / DATA, settings.data.columns), settings, show)
+    with steps("train", sys.stderr) as show, running(settings.engine, os.environ) as engine:
+        trained = make(table.read_table(root / DATA, settings.data.columns), settings, show, engine.gang)
     with files.replaced_folder(root / CANDIDATE, root / LOCAL_STATE) as folder:
         files.write_bytes(folder / MODEL_FILE, trained.model)
         files.write_text(folder / SIGNATURE_FILE, trained.signature.to_json())

@@ -9,7 +9,7 @@ from mergeline.errors import ConfigurationError
 from mergeline.schema import Feature, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import onnx
@@ -64,12 +64,26 @@ class Fitted(Protocol):
         ...
 
 
+class Gang(Protocol):
+    """Several processes at once, on whichever machines, that reach each other and this one."""
+
+    @property
+    def host(self) -> str:
+        """The address at which they reach this process."""
+        ...
+
+    def run(self, function: Callable[[Any], Any], parts: Callable[[], Sequence[Any]]) -> list[Any]:
+        """Return what a module's function returns for each part, all at once; begin anew where a process is lost."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fitting:
     """One fit: it learns from `training` alone.
 
     `tuning` rows, where there are any, only end it early; `rounds`, where given, fixes its length instead (a second fit
-    on all training rows, as long as the first one found best).
+    on all training rows, as long as the first one found best). A family that can learn in several processes uses those
+    of `gang`; what it learns is the same without.
     """
 
     problem: Problem
@@ -78,6 +92,7 @@ class Fitting:
     rounds: int | None
     params: TrainParams
     progress: Callable[[str], None]
+    gang: Gang | None = None
 
 
 class Fit(Protocol):

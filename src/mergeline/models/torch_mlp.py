@@ -6,7 +6,6 @@ and Hutter, 2019). This module imports torch as a whole, so it is imported only 
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 import warnings
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from mergeline.errors import ConfigurationError
-from mergeline.models.family import Fitted, Fitting, Problem, Rows
+from mergeline.models.family import Fitted, Fitting, Problem
+from mergeline.models.torch_training import learn
 from mergeline.schema import Kind, Task
 
 if TYPE_CHECKING:
@@ -139,58 +138,9 @@ def fit(fitting: Fitting) -> Fitted:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         network = Network(problem, scaling, params.torch_mlp, training.target)
-        epochs = _train(network, fitting)
+        epochs = learn(network, fitting)
     network.eval()
     return FittedNetwork(network, epochs, training.matrix.shape[1])
-
-
-def _train(network: Network, fitting: Fitting) -> int:
-    """Run the epochs, leave the best weights in `network`, return the number of the best epoch."""
-    settings = fitting.params.torch_mlp
-    features, target = _tensors(network, fitting.training)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    epochs = fitting.rounds or settings.epochs
-    best, best_epoch, best_weights = float("inf"), 0, copy.deepcopy(network.state_dict())
-    for epoch in range(1, epochs + 1):
-        network.train()
-        for batch in torch.split(torch.randperm(len(features)), settings.batch_rows):
-            optimizer.zero_grad()
-            torch.autograd.backward(_loss(network, features[batch], target[batch]))
-            optimizer.step()
-        network.eval()
-        if fitting.tuning is None:
-            fitting.progress(f"epoch {epoch} of {epochs}")
-            continue
-        loss = _tuning_loss(network, fitting.tuning)
-        fitting.progress(f"epoch {epoch} of {epochs}, tuning loss {loss:.4f}")
-        if loss < best:
-            best, best_epoch, best_weights = loss, epoch, copy.deepcopy(network.state_dict())
-        elif epoch - best_epoch >= settings.patience:
-            break
-    if fitting.tuning is None:
-        return epochs
-    if not best_epoch:
-        raise ConfigurationError("train.torch_mlp: no epoch has a finite tuning loss; choose a lower learning_rate")
-    network.load_state_dict(best_weights)
-    return best_epoch
-
-
-def _tuning_loss(network: Network, tuning: Rows) -> float:
-    features, target = _tensors(network, tuning)
-    with torch.no_grad():
-        return float(_loss(network, features, target))
-
-
-def _loss(network: Network, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    output = network.raw(features)  # (rows, classes)
-    if network.regression:
-        return functional.mse_loss(output[:, 0], ((target - network.center) / network.spread).float())
-    return functional.cross_entropy(output, target)
-
-
-def _tensors(network: Network, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-    kind = np.float64 if network.regression else np.int64
-    return torch.from_numpy(rows.matrix), torch.from_numpy(rows.target.astype(kind))
 
 
 def _embedding_width(codes: int) -> int:

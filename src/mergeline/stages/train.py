@@ -13,7 +13,7 @@ from mergeline.errors import DataError
 from mergeline.holdout import labelled, split, tuning_split
 from mergeline.models.encoder import encode, fit_features
 from mergeline.models.export import Calibration, export, fit_calibration, parity
-from mergeline.models.family import Fitted, Fitting, Problem, Rows, fitter, stops_early
+from mergeline.models.family import Fitted, Fitting, Gang, Problem, Rows, fitter, stops_early
 from mergeline.models.importance import Importance, permutation_importance
 from mergeline.models.scorer import Scorer
 from mergeline.monitor.profile import Labels, Profile, profile_of
@@ -89,7 +89,12 @@ class _Parts:
         return np.concatenate([self.fit.target, self.tuning.target]) if self.tuning else self.fit.target
 
 
-def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] = lambda step: None) -> Trained:
+def train(
+    table: pd.DataFrame,
+    params: Params,
+    progress: Callable[[str], None] = lambda step: None,
+    gang: Gang | None = None,
+) -> Trained:
     """Fit the family of `params.train` on the rows of `table` that are not in the holdout.
 
     Rows without a target are left out. Early stopping, calibration and the threshold are decided on the tuning rows,
@@ -104,11 +109,11 @@ def train(table: pd.DataFrame, params: Params, progress: Callable[[str], None] =
     parts = _divide(rows, training, features, names, params)
     problem = Problem(params.data.task, max(1, len(names)), features)
     fit = fitter(params.train.family)
-    fitted = fit(Fitting(problem, parts.fit, parts.tuning, None, params.train, progress))
+    fitted = fit(Fitting(problem, parts.fit, parts.tuning, None, params.train, progress, gang))
     calibration, threshold = _decide(fitted, parts.tuning, params)
     if parts.tuning is not None and params.train.refit:
         whole = Rows(parts.matrix, parts.target)
-        fitted = fit(Fitting(problem, whole, None, fitted.rounds, params.train, progress))
+        fitted = fit(Fitting(problem, whole, None, fitted.rounds, params.train, progress, gang))
     signature = Signature(
         params.data.task, params.data.target, features, names, threshold, personal=params.data.personal
     )
