@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 RESOLVER := .mergeline/resolver
 UV := $(RESOLVER)/bin/uv
 PEERS := .mergeline/peers
+CHECKOV := .mergeline/checkov
 
 # DVC runs the stages through a shell, which has to find the tools of this environment and no others.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -29,8 +30,12 @@ repro: setup  ## set up, put the data in place, run the pipeline
 	@$(BIN)/mergeline pull
 	@$(BIN)/mergeline repro
 
+.PHONY: demo
+demo: setup  ## set up, play the whole loop in a throw-away clone, print where its page is
+	@$(BIN)/python -m sample.demo
+
 .PHONY: test
-test: dev  ## set up, run all tests and doctests with coverage
+test: dev checkov  ## set up, run all tests and doctests with coverage
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov
 
 .PHONY: lint
@@ -42,13 +47,24 @@ lint: dev  ## style and format
 types: dev  ## strict types
 	@$(BIN)/mypy
 
+.PHONY: cloud
+cloud: setup  ## make on AWS what terraform/terraform.tfvars says: the bucket of the state first; Terraform asks twice
+	@terraform -chdir=terraform/bootstrap init -input=false
+	@terraform -chdir=terraform/bootstrap apply
+	@terraform -chdir=terraform init -input=false \
+	  -backend-config=bucket="$$(terraform -chdir=terraform/bootstrap output -raw bucket)" \
+	  -backend-config=region="$$(terraform -chdir=terraform/bootstrap output -raw region)"
+	@terraform -chdir=terraform apply
+
 .PHONY: bench
-bench: dev $(PEERS)/.stamp  ## measure pipeline, verdict, server and rollback beside their peers; needs wrk and kubectl
+bench: dev $(PEERS)/.stamp  ## measure everything beside its peers; needs wrk, kubectl and npm
 	@.ci/install 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.verdict
 	@$(BIN)/python -m benchmarks.serving
 	@$(BIN)/python -m benchmarks.promotion
+	@$(BIN)/python -m benchmarks.rehearsal
+	@$(BIN)/python -m benchmarks.cloud
 
 .PHONY: clean
 clean:  ## remove the environment and the caches; data, models and the stores stay
@@ -92,6 +108,15 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-package requirements/dev.lock requirements/to
 $(PEERS)/.stamp: benchmarks/serving/requirements.txt
 	@.ci/make-venv $(PEERS) $(PYTHON)
 	@VENV=$(PEERS) .ci/install 'BentoML' --no-deps --require-hashes -r benchmarks/serving/requirements.txt
+	@touch $@
+
+.PHONY: checkov
+checkov: $(CHECKOV)/.stamp  ## the static check of terraform/, in an environment of its own
+
+# By uv: pip takes seven times as long for these hundred packages.
+$(CHECKOV)/.stamp: requirements/checkov.lock $(RESOLVER)/.stamp
+	@.ci/make-venv $(CHECKOV) $(PYTHON)
+	@$(UV) pip install --quiet --python $(CHECKOV)/bin/python --no-deps --require-hashes -r requirements/checkov.lock
 	@touch $@
 
 # ---- The lock ------------------------------------------------------------------------------------------------------

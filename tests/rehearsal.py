@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class Job:
     summary: str = ""
     said: str = ""
     environment: str | None = None
+    seconds: float = 0.0
 
     def step(self, name: str) -> dict[str, Any]:
         """A step by its name."""
@@ -67,6 +69,13 @@ class Origin:
     @property
     def bare(self) -> Path:
         return self.place / "origin.git"
+
+    @property
+    def remote(self) -> Path:
+        """The folder of the DVC remote, which copies share."""
+        found = re.search(r"url = (/.*)", self.read("main", ".dvc/config"))
+        assert found
+        return Path(found[1])
 
     def git(self, *arguments: str) -> str:
         """Run Git in the bare repository."""
@@ -231,24 +240,48 @@ def make_fresh(place: Path) -> Origin:
     return _opened(Origin(place))
 
 
-def make_shared(begun: Promoted, place: Path) -> Origin:
-    """A repository with a model in production, whose DVC remote and model store every job reaches."""
+def make_shared(begun: Promoted, reviewed: Promoted, place: Path) -> Origin:
+    """A repository with a model in production, whose DVC remote and model store every job reaches.
+
+    Its branch `reviewed` holds the results of a better model, ready to be merged; what that took is in the stores.
+    """
     here = begun.copy_to(place)
     store, remote = place / "store", place / "remote"
-    shutil.copytree(here.root / ".mergeline/store", store)
+    shutil.copytree(reviewed.root / ".mergeline/store", store)
+    shutil.copytree(reviewed.root / ".dvc/cache", remote)  # as `dvc push --run-cache` lays it out
     here.git("checkout", "-q", "main")
-    here.change_params({"release.store": str(store)})
-    for path in (STAGING, PRODUCTION):
-        text = (here.root / path).read_text()
-        (here.root / path).write_text(text.replace('".mergeline/store"', f'"{store}"'))
     done = here.run("remote", str(remote))
     assert done.returncode == 0, done.stderr
-    done = here.tool("dvc", "push", "-q", "--run-cache")
-    assert done.returncode == 0, done.stderr
     _add_machinery(here)
+    point_at_store(here, str(store))
     here.commit("What is set up")
     here.git("push", "-q", "origin", "main")
+    here.git("fetch", "-q", str(reviewed.root), "better")
+    here.git("checkout", "-q", "-b", "reviewed", "FETCH_HEAD")
+    here.git("merge", "-q", "--no-edit", "-X", "ours", "origin/main")
+    _results_of(here, reviewed)
+    here.git("push", "-q", "origin", "reviewed")
+    here.git("checkout", "-q", "main")
     return _opened(Origin(place))
+
+
+def _results_of(here: Promoted, reviewed: Promoted) -> None:
+    """Record what the merged branch has: its own results, compared with the same champion from the new store."""
+    for folder in ("models/candidate", "reports/evaluate", "reports/validate", "reports/compare"):
+        shutil.rmtree(here.root / folder, ignore_errors=True)
+        shutil.copytree(reviewed.root / folder, here.root / folder)
+    shutil.copytree(reviewed.root / ".dvc/cache", here.root / ".dvc/cache", dirs_exist_ok=True)
+    for verb in ("repro", "record"):
+        done = here.run(verb)
+        assert done.returncode == 0, done.stderr
+
+
+def point_at_store(here: Promoted, store: str) -> None:
+    """Let the settings and both environments name a model store."""
+    here.change_params({"release.store": store})
+    for path in (STAGING, PRODUCTION):
+        text = (here.root / path).read_text()
+        (here.root / path).write_text(re.sub(r'(model-store: )"[^"]*"', rf'\1"{store}"', text))
 
 
 def _add_machinery(here: Promoted) -> None:

@@ -218,7 +218,7 @@ def refused(root: Path) -> dict[str, str]:
     return {name: each.said for name, each in found(root).items() if not each.held}
 
 
-def test_a_better_model_with_all_its_records_answers_every_question(branch: Path) -> None:
+def test_r4_r19_a_better_model_with_all_its_records_answers_every_question(branch: Path) -> None:
     assert refused(branch) == {}
     assert list(found(branch)) == CHECKS
     assert (
@@ -494,7 +494,7 @@ def on_main(root: Path, name: Path | str, content: str) -> None:
     git(root, "stash", "pop", "-q")
 
 
-def test_a_champion_that_production_does_not_serve_any_more_is_refused(branch: Path) -> None:
+def test_r4_twin_a_champion_that_production_does_not_serve_any_more_is_refused(branch: Path) -> None:
     on_main(branch, PRODUCTION, format_release(NEVER))
     said = refused(branch)["champion"]
     assert f"production serves ffffffffffff now, the comparison is with {CHAMPION_SHORT}" in said
@@ -513,7 +513,7 @@ def test_a_comparison_with_a_baseline_is_refused_where_production_serves_a_model
 
 
 @pytest.mark.parametrize("section", [{"gates": {"improvement": {"margin": 0.5}}}, {"evaluate": {"slices": ["shop"]}}])
-def test_a_policy_that_changed_on_the_base_is_asked_for_again(branch: Path, section: dict[str, Any]) -> None:
+def test_r4_twin_a_policy_that_changed_on_the_base_is_asked_for_again(branch: Path, section: dict[str, Any]) -> None:
     raw = raw_params()
     on_main(branch, "params.yaml", json.dumps({**raw, **section}))
     (branch / "params.yaml").write_text(json.dumps(raw))
@@ -594,7 +594,7 @@ def test_without_a_promotion_staging_stays_the_bases(branch: Path, verdict: str)
         (PRODUCTION, OLDER, "it was live before: a rollback, nothing is trained"),
     ],
 )
-def test_without_a_result_a_release_may_go_where_a_verdict_has_been(
+def test_r6_r19_without_a_result_a_release_may_go_where_a_verdict_has_been(
     settled: Path, path: Path, release: Release, said: str
 ) -> None:
     put(settled, path, release)
@@ -613,7 +613,7 @@ def test_without_a_result_a_release_may_go_where_a_verdict_has_been(
         (PRODUCTION, NO_RELEASE),
     ],
 )
-def test_a_release_that_no_verdict_made_is_refused(settled: Path, path: Path, release: Release) -> None:
+def test_r6_twin_a_release_that_no_verdict_made_is_refused(settled: Path, path: Path, release: Release) -> None:
     put(settled, path, release)
     said = refused(settled)
     assert list(said) == [f"{path.parent.name} release"]
@@ -621,7 +621,9 @@ def test_a_release_that_no_verdict_made_is_refused(settled: Path, path: Path, re
 
 
 @pytest.mark.parametrize("path", [STAGING, PRODUCTION])
-def test_a_release_that_was_pushed_to_the_base_past_the_gate_is_none_to_go_back_to(settled: Path, path: Path) -> None:
+def test_r6_twin_a_release_that_was_pushed_to_the_base_past_the_gate_is_none_to_go_back_to(
+    settled: Path, path: Path
+) -> None:
     git(settled, "checkout", "-q", "main")
     for release in (NEVER, OLDER, SERVED):
         commit(settled, {path.as_posix(): format_release(release)})
@@ -664,7 +666,7 @@ def test_a_release_that_cannot_be_read_is_refused(settled: Path, content: bytes)
 # ---- verdict ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_rejected_candidate_is_refused_with_the_gates_that_failed(branch: Path) -> None:
+def test_r19_twin_a_rejected_candidate_is_refused_with_the_gates_that_failed(branch: Path) -> None:
     gates = [
         {"name": "slices", "outcome": "failed"},
         {"name": "size", "outcome": "passed"},

@@ -7,11 +7,14 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.findings import Goal, Section
 from benchmarks.machine import Machine
 from benchmarks.measurement import FailedCommandError, Summary, Usage, alternate, difference, ratio, run
+from benchmarks.pipeline.scratch import Scratch
+from benchmarks.rehearsal.retrain import PullRequest, by_job, seconds
 from benchmarks.serving.load import Loaded, parsed
 from benchmarks.serving.noise import interval_of_median
 from benchmarks.serving.running import PORT, Contender, started
@@ -166,3 +169,41 @@ def test_a_soak_compares_memory_by_the_fifth_of_the_requests() -> None:
 def test_a_soak_that_was_hardly_looked_at_is_no_measurement() -> None:
     with pytest.raises(FailedCommandError, match="2 looks"):
         fifths([sample(10, 1.0), sample(100, 1.0)])
+
+
+# ---- The pull request ------------------------------------------------------------------------------------------------
+
+
+def rehearsed(**ended: str) -> dict[str, Any]:
+    """What the runner of the workflows reports."""
+    jobs = {name: {"result": result, "seconds": 2.0, "said": f"{name} said it"} for name, result in ended.items()}
+    return {"errors": [], "jobs": jobs}
+
+
+def test_a_pull_request_is_the_sum_of_jobs_that_all_ended_well() -> None:
+    assert seconds(rehearsed(train="success", gate="success")) == {"train": 2.0, "gate": 2.0}
+    table = by_job([{"train": 3.0}, {"train": 1.0}, {"train": 2.0}])
+    assert table.rows == (("train", "2.00", "1.00 to 3.00"),)
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (rehearsed(train="success", gate="failure"), "gate: failure\ngate said it"),
+        (rehearsed(train="success", report="skipped", gate="success"), "report: skipped"),
+        ({"errors": ["not a workflow"], "jobs": {}}, "not a workflow"),
+        ({"errors": [], "jobs": {}}, "no job ran"),
+    ],
+    ids=["a red gate", "a job that was left out", "what GitHub does not accept", "nothing"],
+)
+def test_a_pull_request_that_does_not_get_to_a_green_gate_is_no_measurement(report: dict[str, Any], said: str) -> None:
+    with pytest.raises(RuntimeError, match=said):
+        seconds(report)
+
+
+def test_a_rehearsal_runs_the_clones_own_commands_with_nothing_set_up(tmp_path: Path) -> None:
+    plan = PullRequest(Scratch(tmp_path), tmp_path / "origin.git", "a" * 40).plan(tmp_path, "http://127.0.0.1:9")
+    assert plan["mergeline"].endswith(" -m mergeline")
+    assert plan["payload"]["pull_request"]["head"]["sha"] == "a" * 40
+    assert not {"vars", "secrets", "given"} & plan.keys()
+    assert plan["environment"]["HOME"].startswith(str(tmp_path))

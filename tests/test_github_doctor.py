@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import servers
 from github_api import GitHub, served
+from github_replayed import recorded, replayed
 from github_state import ACTIONS, EVERYTHING, Hub, token
 
 from mergeline.errors import ConfigurationError
@@ -28,6 +29,9 @@ HERE = "octo/model"
 QUICK = Patience(tries=1, backoff_s=0, timeout_s=5)
 OWNED = "/.github/ @octo/ml\n/dvc.yaml @octo/ml\n/k8s/overlays/production/ @octo/ml\n"
 ROLE = "arn:aws:iam::123456789012:role/train"
+UPGRADE = "Upgrade to GitHub Pro or make this repository public to enable this feature."
+REFUSED = {"status": 403, "body": {"message": UPGRADE, "status": "403"}}
+KEYS = {"total_count": 1, "secrets": [{"name": "AWS_SECRET_ACCESS_KEY"}]}
 # Who may see a repository, and what its owner pays for.
 PLANS: dict[str, dict[str, Any]] = {
     "private free": {"plan": "free", "private": True},
@@ -104,26 +108,55 @@ def test_a_fresh_copy_has_nothing_broken_on_any_plan(github: GitHub, root: Path,
     assert states(found, "unknown") == set()
 
 
-@pytest.mark.parametrize(
-    ("plan", "lacking", "lost"),
-    [
-        (
-            "private free",
-            {"protected branches", "code owners", "environments", "attestations"},
-            {"R3", "R4", "R9", "S2", "S11"},
-        ),
-        ("private team", {"required reviewers of environments", "attestations"}, set()),
-        ("public", set(), set()),
-        ("enterprise", set(), set()),
-    ],
-)
-def test_s14_the_promises_that_a_plan_cannot_keep_are_named(
-    github: GitHub, root: Path, plan: str, lacking: set[str], lost: set[str]
+CANNOT = {
+    "private-free": {
+        "protected branches": ["R3", "R4", "R9"],
+        "code owners": [],
+        "environments": ["S2", "S11"],
+        "attestations": [],
+    },
+    "private-team": {"required reviewers of environments": [], "attestations": []},
+    "public": {},
+    "enterprise": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", CANNOT)
+def test_s14_by_recorded_replies_of_github_the_promises_that_a_plan_cannot_keep_are_named(
+    plan: str, root: Path
 ) -> None:
-    use(github, plan)
-    found = findings(github, root)
-    assert states(found, "cannot") == lacking
-    assert {each for name in lacking for each in found[name]["promises"]} == lost
+    """Whole bodies in the shapes of GitHub's own description of its API; each is asked for, and nothing else is."""
+    with replayed(recorded(plan)) as github:
+        text, broken = doctor(root, github.environment, as_json=True, patience=QUICK)
+        assert (github.asked, github.unknown) == (set(recorded(plan)), [])
+    found = {each["name"]: each for each in json.loads(text)["findings"]}
+    assert broken == ()
+    assert {name: found[name]["promises"] for name in states(found, "cannot")} == CANNOT[plan]
+    assert states(found, "unknown") == set()
+    assert ({"rules", "releasing", "environment release"} <= states(found, "ok")) == (plan != "private-free")
+    assert ("attesting" in states(found, "ok")) == (plan in ("public", "enterprise"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "change", "lost"),
+    [
+        ("enterprise", {"/rules/branches/main": REFUSED}, {"R3", "R4", "R9", "S2", "S11"}),
+        ("public", {"/rules/branches/main": {"status": 200, "body": []}}, {"R3", "R4", "R9"}),
+        ("private-team", {"/environments": {"status": 200, "body": {"total_count": 0, "environments": []}}}, {"S2"}),
+        ("public", {"/actions/secrets": {"status": 200, "body": KEYS}}, {"S1"}),
+    ],
+    ids=["rules are refused", "no rules", "no environment", "a key that lasts"],
+)
+def test_s14_twin_another_reply_and_the_promise_is_not_kept(
+    plan: str, change: dict[str, Any], lost: set[str], root: Path
+) -> None:
+    replies = recorded(plan)
+    replies |= {f"/repos/octo-org/models{path}": reply for path, reply in change.items()}
+    if "/rules/branches/main" in change:
+        replies["/orgs/octo-org"] = {"status": 404, "body": {"message": "Not Found"}}
+    with replayed(replies) as github:
+        text, _ = doctor(root, github.environment, as_json=True, patience=QUICK)
+    assert {each for finding in json.loads(text)["findings"] for each in finding["promises"]} == lost
 
 
 def test_s14_the_plan_is_seen_by_what_github_refuses_where_its_name_is_hidden(github: GitHub, root: Path) -> None:
@@ -185,6 +218,8 @@ REVIEW, CHECKS = "pull_request", "required_status_checks"
     [
         (without(CHECKS), {"required check", "up to date"}),
         (parameter(CHECKS, required_status_checks=[{"context": "lint"}]), {"required check"}),
+        (parameter(CHECKS, required_status_checks=[{"context": "gate"}]), {"required check"}),
+        (parameter(CHECKS, required_status_checks=[{"context": "gate", "integration_id": 4711}]), {"required check"}),
         (parameter(CHECKS, strict_required_status_checks_policy=False), {"up to date"}),
         (without(REVIEW), {"pull requests", "code owners", "stale reviews", "merging"}),
         (parameter(REVIEW, require_code_owner_review=False), {"code owners"}),
@@ -194,7 +229,20 @@ REVIEW, CHECKS = "pull_request", "required_status_checks"
         (without("deletion"), {"deletion"}),
         (lambda each: each.update(bypass_actors=[{"actor_id": 5, "actor_type": "RepositoryRole"}]), {"bypass"}),
     ],
-    ids=["no checks", "other check", "behind", "pushes", "owners", "stale", "rebase", "force", "delete", "bypass"],
+    ids=[
+        "no checks",
+        "other check",
+        "any app",
+        "another app",
+        "behind",
+        "pushes",
+        "owners",
+        "stale",
+        "rebase",
+        "force",
+        "delete",
+        "bypass",
+    ],
 )
 def test_r9_a_ruleset_with_a_hole_is_broken_and_its_command_closes_the_hole(
     github: GitHub, root: Path, change: Any, broken: set[str]
@@ -220,7 +268,11 @@ def test_classic_protection_counts_as_well(github: GitHub, root: Path) -> None:
     here(github)["settings"].update(allow_merge_commit=False, allow_rebase_merge=False)
     here(github)["settings"].update(squash_merge_commit_title="PR_TITLE", squash_merge_commit_message="PR_BODY")
     protection: dict[str, Any] = {
-        "required_status_checks": {"strict": True, "contexts": [], "checks": [{"context": "gate"}]},
+        "required_status_checks": {
+            "strict": True,
+            "contexts": ["gate"],
+            "checks": [{"context": "gate", "app_id": 15368}],
+        },
         "required_pull_request_reviews": {"dismiss_stale_reviews": True, "require_code_owner_reviews": True},
         "enforce_admins": {"enabled": True},
         "allow_force_pushes": {"enabled": False},
@@ -229,8 +281,27 @@ def test_classic_protection_counts_as_well(github: GitHub, root: Path) -> None:
     here(github)["protection"] = protection
     assert states(findings(github, root), "broken") == set()
     protection["enforce_admins"]["enabled"] = False
-    protection["required_status_checks"]["checks"] = []
+    protection["required_status_checks"].update(contexts=[], checks=[])
     assert states(findings(github, root), "broken") == {"required check", "bypass"}
+
+
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ({"checks": [{"context": "gate", "app_id": None}]}, "any app, and whoever may write, can set the check 'gate'"),
+        ({"checks": [{"context": "gate", "app_id": -1}]}, "any app, and whoever may write, can set the check 'gate'"),
+        ({"contexts": ["gate"]}, "any app, and whoever may write, can set the check 'gate'"),
+        ({"checks": [{"context": "gate", "app_id": 4711}]}, "the check 'gate' is awaited from app 4711"),
+    ],
+    ids=["null", "minus one", "by its name alone", "another app"],
+)
+def test_r9_a_check_that_another_than_github_actions_can_set_is_broken(
+    github: GitHub, root: Path, checks: dict[str, Any], said: str
+) -> None:
+    here(github)["protection"] = {"required_status_checks": {"strict": True, **checks}}
+    assert said in findings(github, root)["required check"]["said"]
+    protect(github)  # a ruleset that asks for GitHub Actions as well: the strictest holds, and both have to be met
+    assert ("required check" in findings(github, root)) == ("4711" in said)
 
 
 def test_merge_settings_alone_are_off_and_beside_rules_broken(github: GitHub, root: Path) -> None:

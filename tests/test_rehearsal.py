@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+import yaml
 from filelock import FileLock
 from github_api import GitHub, served
 from github_state import Hub, token
@@ -21,14 +25,16 @@ from rehearsal import (
     Origin,
     make_fresh,
     make_shared,
+    point_at_store,
     pull_request,
     rehearse,
     results,
     rights,
 )
+from repositories import MONTHS
 
 from mergeline.layout import RECORDED, RECORDS
-from mergeline.release.manifests import parse_release
+from mergeline.release.manifests import NO_RELEASE, format_release, parse_release
 
 RETRAIN = WORKFLOWS / "retrain.yml"
 PROMOTE = WORKFLOWS / "promote.yml"
@@ -36,19 +42,26 @@ IMAGE = WORKFLOWS / "image.yml"
 SHARED = {"MERGELINE_RECORD": "true"}
 OWN = {"look": {"result": "success", "outputs": {"own": "true"}}}
 FORK = {"look": {"result": "success", "outputs": {"own": "false"}}}
-WELL = {"result": "success"}
+WELL, SKIPPED = {"result": "success"}, {"result": "skipped"}
+JOBS = ("look", "train", "report", "record", "evaluate-again", "gate")
+REPORTED = {"report": WELL}
+ENDED = OWN | dict.fromkeys(("train", "report", "record", "evaluate-again"), WELL)  # all but the gate
+JUDGED = REPORTED | {"evaluate-again": WELL}
+QUEUED = OWN | {"report": SKIPPED, "record": SKIPPED} | dict.fromkeys(("train", "evaluate-again"), WELL)
 REPORT = {"report": {"report.md": b"# What it says\n"}}
 
 
 @pytest.fixture(scope="session")
-def shared_origin(in_production: Promoted, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Origin:
+def shared_origin(
+    in_production: Promoted, in_review: Promoted, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Origin:
     """A repository with a model in production and stores that all jobs reach, made once for all workers; copy it."""
     base = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     place = base / "rehearsed"  # its path is in its settings, so that it is made where it stays
     with FileLock(base / "rehearsed.lock"):
         if not (place / "made").exists():
             shutil.rmtree(place, ignore_errors=True)
-            make_shared(in_production, place)
+            make_shared(in_production, in_review, place)
             (place / "made").touch()
     return Origin(place)
 
@@ -95,8 +108,31 @@ def what_failed(jobs: Mapping[str, Job]) -> str:
 
 def findings(job: Job) -> dict[str, str]:
     """The gate's findings by their names."""
-    lines = [line.split(None, 1) for line in job.step("The gate")["said"].splitlines()]
-    return {said.partition(":")[0]: word for word, said in (line for line in lines if len(line) == 2)}
+    return words(job.step("The gate")["said"])
+
+
+def words(said: str) -> dict[str, str]:
+    """By the name of each finding whether it is held or REFUSED."""
+    lines = [line.split(None, 1) for line in said.splitlines()]
+    found = [line for line in lines if len(line) == 2 and line[0] in ("held", "REFUSED")]
+    return {rest.partition(":")[0]: word for word, rest in found}
+
+
+def judged_again(job: Job) -> dict[str, str]:
+    """What the forced re-run found, by its names."""
+    return words(job.step("Judge again")["said"])
+
+
+def refused(jobs: Mapping[str, Job]) -> set[str]:
+    """What the gate refused."""
+    assert results(jobs)["gate"] == "failure"
+    return {name for name, word in findings(jobs["gate"]).items() if word == "REFUSED"}
+
+
+def jobs_of(workflow: Path) -> dict[str, Any]:
+    """The jobs of a workflow, as its file has them."""
+    found: dict[str, Any] = yaml.safe_load(workflow.read_text())["jobs"]
+    return found
 
 
 # ---- A pull request --------------------------------------------------------------------------------------------------
@@ -153,19 +189,53 @@ def test_r7_a_better_model_is_recorded_once_and_the_run_of_its_commit_is_the_fix
     assert len(github.hub.repository(REPOSITORY)["comments"]) == 1
 
 
-def test_a_worse_model_is_recorded_staging_stays_and_the_gate_is_red(origin: Origin) -> None:
+def test_r19_twin_a_worse_model_is_recorded_staging_stays_and_its_verdict_alone_is_refused(origin: Origin) -> None:
     sha = proposed(origin, "worse", {"train.hist_gradient_boosting": {"iterations": 1, "leaves": 2}})
-    event = pull_request(sha, "worse")
-    first = rehearse(origin, RETRAIN, "pull_request", event, vars=SHARED, given={"report": WELL})
+    first = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "worse"), vars=SHARED, given=REPORTED)
     assert results(first)["record"] == "success", what_failed(first)
     recorded = origin.head("worse")
     assert recorded != sha
     assert origin.read("worse", STAGING) == origin.read("main", STAGING)
-    ended = dict.fromkeys(("train", "report", "record", "evaluate-again"), WELL)
-    again = rehearse(origin, RETRAIN, "pull_request", pull_request(recorded, "worse"), vars=SHARED, given=OWN | ended)
-    assert results(again)["gate"] == "failure"
-    refused = {name for name, word in findings(again["gate"]).items() if word == "REFUSED"}
-    assert refused == {"verdict"}
+    again = rehearse(origin, RETRAIN, "pull_request", pull_request(recorded, "worse"), vars=SHARED, given=REPORTED)
+    assert results(again) | {"gate": "failure"} == dict.fromkeys(JOBS, "success") | {"gate": "failure"}
+    assert set(judged_again(again["evaluate-again"]).values()) == {"held"}  # the re-run agrees: it is no judge of worth
+    assert refused(again) == {"verdict"}
+
+
+def test_r19_an_equal_model_is_recorded_staging_stays_and_the_gate_of_its_commit_is_green(origin: Origin) -> None:
+    equal = {"iterations": 2, "leaves": 3, "learning_rate": 0.061}
+    sha = proposed(origin, "equal", {"train.hist_gradient_boosting": equal})
+    first = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "equal"), vars=SHARED, given=REPORTED)
+    assert results(first)["record"] == "success", what_failed(first)
+    recorded = origin.head("equal")
+    before, after = (json.loads(origin.read(each, "models/manifest.json")) for each in ("main", "equal"))
+    assert before["model"]["sha256"] != after["model"]["sha256"]
+    assert origin.read("equal", STAGING) == origin.read("main", STAGING)
+    again = rehearse(origin, RETRAIN, "pull_request", pull_request(recorded, "equal"), vars=SHARED, given=ENDED)
+    assert results(again)["gate"] == "success", what_failed(again)
+    assert "a tie, the release stays as it is" in again["gate"].step("The gate")["said"]
+
+
+def test_bad_data_stop_the_run_before_training_and_the_gate_is_red(origin: Origin, in_production: Promoted) -> None:
+    """The twin is every other case: the same months with that column."""
+    here = origin.clone()
+    here.branch("bad-data")
+    shutil.copytree(in_production.root / "data", here.root / "data")
+    rows = pd.read_parquet(here.partition(MONTHS[-1]))
+    here.rewrite(MONTHS[-1], rows.drop(columns="visibility_miles"))
+    assert here.tool("dvc", "add", "-q", "data").returncode == 0
+    shutil.copytree(here.root / ".dvc/cache", origin.remote, dirs_exist_ok=True)  # what `dvc push` does
+    here.commit("New rows")
+    sha = origin.push(here, "refs/heads/bad-data")
+    jobs = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "bad-data"), vars=SHARED)
+    assert results(jobs) == {
+        "look": "success", "train": "failure", "report": "skipped", "record": "skipped",
+        "evaluate-again": "skipped", "gate": "failure",
+    }, what_failed(jobs)  # fmt: skip
+    said = "validate: column 'visibility_miles': expected a column of number or boolean, found 'absent' in partition"
+    assert said in jobs["train"].summary
+    assert "Running stage 'train'" not in jobs["train"].said
+    assert origin.head("bad-data") == sha
 
 
 def test_r19_documentation_reaches_a_green_gate_and_nothing_runs(origin: Origin) -> None:
@@ -179,6 +249,73 @@ def test_r19_documentation_reaches_a_green_gate_and_nothing_runs(origin: Origin)
     assert set(results(jobs).values()) == {"success"}, what_failed(jobs)
     assert "ran      nothing" in jobs["train"].step("Train, evaluate, compare")["said"]
     assert origin.head("docs") == sha
+
+
+def test_r4_twin_a_champion_that_changes_between_comparison_and_gate_turns_the_gate_red(origin: Origin) -> None:
+    event = pull_request(origin.head("reviewed"), "reviewed")
+    jobs = rehearse(origin, RETRAIN, "pull_request", event, vars=SHARED, given=ENDED)
+    assert results(jobs)["gate"] == "success", what_failed(jobs)
+    here = origin.clone()
+    (here.root / PRODUCTION).write_text(format_release(NO_RELEASE))
+    here.commit("Withdrawn")
+    moved = origin.push(here, "refs/heads/withdrawn")
+    move = ["git", "-C", str(origin.bare), "update-ref", "refs/heads/main", moved]
+    jobs = rehearse(origin, RETRAIN, "pull_request", event, vars=SHARED, given=ENDED, before={"gate": move})
+    assert refused(jobs) == {"champion"}
+    assert "production serves no model now" in jobs["gate"].step("The gate")["said"]
+
+
+def test_r3_two_green_branches_do_not_merge_and_a_merge_that_is_forced_is_red(origin: Origin) -> None:
+    here = origin.clone()
+    here.branch("other")
+    here.change_params({"train.hist_gradient_boosting": {"iterations": 2, "leaves": 3, "learning_rate": 0.061}})
+    here.commit("A slightly larger step")
+    sha = origin.push(here, "refs/heads/other")
+    jobs = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "other"), vars=SHARED, given=REPORTED)
+    assert results(jobs)["record"] == "success", what_failed(jobs)
+    event = pull_request(origin.head("other"), "other")  # the gate of `reviewed` is green, too: see R4
+    jobs = rehearse(origin, RETRAIN, "pull_request", event, vars=SHARED, given=ENDED)
+    assert results(jobs)["gate"] == "success", what_failed(jobs)
+
+    here = origin.clone()
+    here.git("merge", "-q", "--squash", "origin/reviewed")
+    here.commit("Merge reviewed")
+    origin.push(here, "refs/heads/main")
+    here.git("checkout", "-q", "-b", "queue", "origin/other")
+    assert here.tool("git", "merge", "origin/main").returncode != 0
+    assert "models/manifest.json" in here.git("diff", "--name-only", "--diff-filter=U").split()
+    here.git("merge", "--abort")
+    here.git("merge", "-q", "--no-edit", "-X", "ours", "origin/main")  # a person, in a hurry
+    queued = origin.push(here, "refs/heads/gh-readonly-queue/main/pr-8")
+    event = {"merge_group": {"head_sha": queued, "base_ref": "refs/heads/main"}, "repository": HOME}
+    jobs = rehearse(origin, RETRAIN, "merge_group", event, vars=SHARED, given=QUEUED, sha=queued)
+    assert {"fresh", "champion"} <= refused(jobs)
+
+
+def test_r6_r19_the_revert_of_a_promotion_is_green_and_nothing_is_trained(origin: Origin) -> None:
+    here = origin.clone()
+    before = (here.root / PRODUCTION).read_bytes()
+    here.git("merge", "-q", "--squash", "origin/reviewed")
+    here.commit("Merge reviewed")
+    shutil.copy(here.root / STAGING, here.root / PRODUCTION)
+    here.commit("release(production)")
+    origin.push(here, "refs/heads/main")
+    here.branch("revert", "HEAD")
+    here.git("revert", "--no-edit", "HEAD")
+    assert (here.root / PRODUCTION).read_bytes() == before
+    sha = origin.push(here, "refs/heads/revert")
+    jobs = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "revert"), vars=SHARED, given=JUDGED)
+    assert set(results(jobs).values()) == {"success"}, what_failed(jobs)
+    assert "ran      nothing" in jobs["train"].step("Train, evaluate, compare")["said"]
+    assert "nothing to record" in jobs["record"].step("Commit them")["said"]
+    assert origin.head("revert") == sha
+    assert "it was live before: a rollback, nothing is trained" in jobs["gate"].step("The gate")["said"]
+    forged = (here.root / PRODUCTION).read_text().replace(str(parse_release(before.decode()).model_sha256), "f" * 64)
+    (here.root / PRODUCTION).write_text(forged)  # the twin: what production never served
+    here.commit("Another model")
+    sha = origin.push(here, "refs/heads/forged")
+    jobs = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "forged"), vars=SHARED, given=ENDED)
+    assert refused(jobs) == {"production release"}
 
 
 def of_a_fork(origin: Origin, change: Mapping[str, object], message: str) -> str:
@@ -288,13 +425,40 @@ def test_where_cml_is_there_it_makes_the_comment_and_nothing_else_does(origin: O
     assert github.told == []
 
 
-def test_a_run_that_is_cancelled_is_not_green(origin: Origin) -> None:
+@pytest.mark.parametrize("job", JOBS[1:-1])
+def test_r9_a_run_that_is_cancelled_is_not_green(origin: Origin, job: str) -> None:
     event = pull_request(origin.head("main"), "main")
-    jobs = rehearse(origin, RETRAIN, "pull_request", event, given=OWN | {"train": WELL}, cancelBefore="report")
-    assert results(jobs) == {
-        "look": "success", "train": "success", "report": "cancelled", "record": "cancelled",
-        "evaluate-again": "cancelled", "gate": "failure",
-    }  # fmt: skip
+    before = JOBS[: JOBS.index(job)]
+    given = {name: ended for name, ended in ENDED.items() if name in before}
+    jobs = rehearse(origin, RETRAIN, "pull_request", event, given=given, cancelBefore=job)
+    after = {name: "success" if name in before else "cancelled" for name in JOBS}
+    assert results(jobs) == after | {"gate": "failure"}
+
+
+def test_r8_r17_a_record_that_is_killed_after_any_of_its_steps_ends_as_one_that_is_not(origin: Origin) -> None:
+    sha, tree = origin.head("reviewed~1"), origin.git("rev-parse", "reviewed^{tree}")
+    records = {path.as_posix(): f"{origin.read('reviewed', path)}\n".encode() for path in RECORDS}
+
+    def run(**more: Any) -> Job:
+        event = pull_request(origin.head("reviewed"), "reviewed")
+        given = ENDED | {"gate": SKIPPED}
+        del given["record"]
+        more |= {"vars": SHARED, "given": given, "artifacts": {"results": records}}
+        return rehearse(origin, RETRAIN, "pull_request", event, **more)["record"]
+
+    left = []
+    for step in ("Put them on the branch", "Commit them", "Push them"):
+        origin.git("update-ref", "refs/heads/reviewed", sha)
+        killed = run(killAfter={"record": step})
+        assert (killed.result, killed.outputs) == ("failure", {}), killed.said
+        left.append(origin.head("reviewed") != sha)
+        if step == "Put them on the branch":
+            continue  # what GitHub holds is what the next one leaves
+        again = run()
+        assert again.outputs["pushed"] == ("false" if left[-1] else "true"), again.said
+        assert origin.git("rev-parse", "reviewed^{tree}") == tree
+        assert origin.git("rev-list", "--count", f"{sha}..reviewed") == "1"
+    assert left == [False, False, True]
 
 
 # ---- After the merge -------------------------------------------------------------------------------------------------
@@ -373,6 +537,156 @@ def test_a_build_without_a_digest_proposes_nothing(origin: Origin) -> None:
     jobs = rehearse(origin, IMAGE, "push", {"repository": HOME}, vars=variables, given=built)
     assert "expected an image by its digest" in jobs["bump"].step("Give staging the image")["said"]
     assert "image/staging" not in origin.git("for-each-ref")
+
+
+# ---- Killed, and run again -------------------------------------------------------------------------------------------
+
+DIGEST = "sha256:" + "5" * 64
+LOOKED = {"look": {"result": "success", "outputs": {"staging": "true", "production": "true"}}}
+# For each job that changes what others see: its workflow, the event, and what the jobs before it gave.
+CHANGING: dict[str, tuple[Path, str, dict[str, Any]]] = {
+    "propose": (PROMOTE, "push", LOOKED | {"verify": WELL}),
+    "tag": (PROMOTE, "push", LOOKED | {"verify": WELL}),
+    "rollback": (PROMOTE, "repository_dispatch", LOOKED),
+    "bump": (IMAGE, "push", {"scan": WELL, "build": {"result": "success", "outputs": {"digest": DIGEST}}}),
+}
+
+
+End = tuple[list[str], list[tuple[str, str]]]
+
+
+def end(origin: Origin, github: GitHub) -> End:
+    """What a run has left: each branch's tree and number of commits, the tags, the pull requests."""
+    branches = origin.git("for-each-ref", "--format=%(refname) %(tree) %(*objectname)").splitlines()
+    counts = [origin.git("rev-list", "--count", f"main..{each.split()[0]}") for each in branches]
+    pulls = [(each["pull"]["head"], each["title"]) for each in github.hub.repository(REPOSITORY)["issues"]]
+    return [f"{each} {count}" for each, count in zip(branches, counts, strict=True)], pulls
+
+
+@pytest.mark.parametrize("job", CHANGING)
+def test_r5_r17_a_job_that_is_killed_after_any_of_its_steps_ends_as_one_that_is_not(
+    origin: Origin, github: GitHub, tmp_path: Path, job: str
+) -> None:
+    workflow, event, given = CHANGING[job]
+    here = origin.clone()
+    for path, digit in ((STAGING, "6"), (PRODUCTION, "7")):  # something to promote, and something to take back
+        text = (here.root / path).read_text()
+        (here.root / path).write_text(text.replace('image: "none"', f'image: "x@sha256:{digit * 64}"'))
+    here.commit("release(production)")
+    revision = origin.push(here, "refs/heads/main")
+    word = {"repository": HOME, "client_payload": {"environment": "production", "revision": revision}}
+    others = set(jobs_of(workflow)) - {job} - given.keys()
+    more: dict[str, Any] = {
+        "vars": SHARED | {"IMAGE_REPOSITORY": "x"},
+        "api": github.url,
+        "given": given | dict.fromkeys(others, SKIPPED),
+    }
+
+    def run(place: Origin, **kill: Any) -> Job:
+        return rehearse(place, workflow, event, word, **more, **kill)[job]
+
+    known(github, origin)
+    begun = end(origin, github)
+    halfway, ended = list[End](), list[End]()
+    for step in ("The default branch", *with_a_token(workflow, job)):
+        place = origin.copy_to(tmp_path / str(len(ended)))
+        known(github, place)
+        killed = run(place, killAfter={job: step})
+        assert killed.result == "failure", killed.said
+        halfway.append(end(place, github))
+        again = run(place)
+        assert again.result == "success", again.said
+        ended.append(end(place, github))
+    assert halfway[0] == begun
+    assert halfway[-1] == ended[0] != begun
+    assert all(each == ended[0] for each in ended)  # of which the first is that of a run that nobody killed
+
+
+def with_a_token(workflow: Path, job: str) -> list[str]:
+    """The steps of a job that can change something on GitHub."""
+    return [step["name"] for step in jobs_of(workflow)[job]["steps"] if "token" in str(step.get("env", "")).lower()]
+
+
+# ---- In the cloud ----------------------------------------------------------------------------------------------------
+
+
+ROLE = "aws-actions/configure-aws-credentials"
+
+
+@pytest.fixture
+def cloud() -> Iterator[dict[str, str]]:
+    """What the action that assumes a role leaves in the environment of its job; the cloud has one bucket."""
+    from moto.server import ThreadedMotoServer
+
+    server: ThreadedMotoServer = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    settings |= {"AWS_ACCESS_KEY_ID": "of-a-role", "AWS_SECRET_ACCESS_KEY": "of-a-role"}
+    bucket(settings).create()
+    yield settings
+    server.stop()
+
+
+def bucket(settings: Mapping[str, str]) -> Any:
+    """The bucket, for a test."""
+    import boto3
+
+    names = {"endpoint_url": "ENDPOINT_URL", "region_name": "DEFAULT_REGION"}
+    names |= {"aws_access_key_id": "ACCESS_KEY_ID", "aws_secret_access_key": "SECRET_ACCESS_KEY"}
+    given = {key: settings[f"AWS_{name}"] for key, name in names.items()}
+    return boto3.resource("s3", **given).Bucket("models")
+
+
+def to_the_cloud(origin: Origin, settings: Mapping[str, str]) -> None:
+    """Let main keep its data and its models on S3, where they lie already."""
+    for name, folder in {"remote": origin.remote, "store": origin.remote.parent / "store"}.items():
+        for path in folder.rglob("*"):
+            if path.is_file():
+                bucket(settings).upload_file(str(path), f"{name}/{path.relative_to(folder)}")
+    here = origin.clone()
+    assert here.run("remote", "s3://models/remote").returncode == 0
+    point_at_store(here, "s3://models/store")
+    here.commit("A cloud")
+    text = (here.root / STAGING).read_text()
+    (here.root / STAGING).write_text(text.replace('image: "none"', f'image: "registry.example/server@{DIGEST}"'))
+    here.commit("A new server")
+    origin.push(here, "refs/heads/main")
+
+
+def test_r1_s7_a_release_is_verified_from_s3_by_the_role_alone_and_never_from_other_bytes(
+    origin: Origin, github: GitHub, cloud: dict[str, str]
+) -> None:
+    known(github, origin)
+    to_the_cloud(origin, cloud)
+    variables = SHARED | {"AWS_RELEASE_ROLE": "arn:aws:iam::123456789012:role/release", "AWS_REGION": "us-east-1"}
+
+    def run(**more: Any) -> dict[str, Job]:
+        return rehearse(origin, PROMOTE, "push", {"repository": HOME}, vars=variables, api=github.url, **more)
+
+    jobs = run(actions={ROLE: {"ok": True, "env": cloud}})
+    assert {name for name, result in results(jobs).items() if result == "success"} == {
+        "look", "verify", "propose", "retire", "tag",
+    }, what_failed(jobs)  # fmt: skip
+    assert jobs["verify"].environment == "release"
+    assert "data/ from remote" in jobs["verify"].step("The data and the model")["said"]
+    assert set(judged_again(jobs["verify"]).values()) == {"held"}
+    assert origin.read("promote/production", PRODUCTION) == origin.read("main", STAGING)
+
+    origin.git("update-ref", "-d", "refs/heads/promote/production")
+    nobody = {name: value for name, value in cloud.items() if "KEY" not in name}
+    jobs = run(actions={ROLE: {"ok": True, "env": nobody | {"AWS_EC2_METADATA_DISABLED": "true"}}})
+    assert (results(jobs)["verify"], results(jobs)["propose"]) == ("failure", "skipped")
+    assert "credentials" in jobs["verify"].step("Every link of staging's release")["said"]
+    files = json.loads(origin.read("main", "models/manifest.json"))["model"]["files"]
+    bucket(cloud).put_object(Key=f"store/sha256/{files['model.onnx']['sha256']}", Body=b"other bytes")
+    jobs = run(actions={ROLE: {"ok": True, "env": cloud}})
+    assert (results(jobs)["verify"], results(jobs)["propose"]) == ("failure", "skipped")
+    assert "BROKEN   store" in jobs["verify"].step("Every link of staging's release")["said"]
+    assert "promote/production" not in origin.git("for-each-ref")
+
+
+# ---- The rehearsal itself --------------------------------------------------------------------------------------------
 
 
 def test_no_job_pushes_with_a_token_that_may_not(origin: Origin) -> None:

@@ -243,10 +243,53 @@ def test_the_twin_an_answer_that_is_no_prediction_is_a_check_that_fails(
     assert "Traceback" not in done.stderr
 
 
-def test_the_twin_without_its_key_a_server_answers_nothing(server: Server, released: Released) -> None:
-    done = run(released.root, "smoke", server.url, *released.options)
+@pytest.mark.parametrize(
+    ("variables", "option"),
+    [
+        ({"MERGELINE_API_KEY": KEY}, False),
+        ({"MERGELINE_API_KEY": f"{KEY}\n"}, False),
+        ({"MERGELINE_API_KEY_FILE": "api.key"}, False),
+        ({"MERGELINE_API_KEY_FILE": "api.key", "MERGELINE_API_KEY": "of-another-server"}, False),
+        ({"MERGELINE_API_KEY_FILE": "nowhere", "MERGELINE_API_KEY": "of-another-server"}, True),
+    ],
+    ids=["the key", "with a newline", "its file", "the file before the key", "the option before both"],
+)
+def test_the_key_comes_from_the_option_the_servers_variable_or_its_own(
+    variables: dict[str, str], option: bool, server: Server, released: Released, key: Path
+) -> None:
+    options = ("--api-key-file", str(key)) if option else ()
+    words = ("smoke", server.url, *released.options, *options, "--requests", "1")
+    done = run(released.root, *words, **{name: value.replace("api.key", str(key)) for name, value in variables.items()})
+    assert done.returncode == 0, done.stderr
+    assert "no key" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"MERGELINE_API_KEY": "", "MERGELINE_API_KEY_FILE": ""}, {"MERGELINE_API_KEY": "of-another-server"}],
+    ids=["none", "empty, as a secret that is not set", "another"],
+)
+def test_the_twin_without_its_key_a_server_answers_nothing(
+    variables: dict[str, str], server: Server, released: Released
+) -> None:
+    done = run(released.root, "smoke", server.url, *released.options, **variables)
     assert done.returncode == 6
     assert "smoke: samples: /predict: expected 200 and one prediction, found 401" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"MERGELINE_API_KEY": f"{KEY}\r\nX-Other: 1"}, "MERGELINE_API_KEY: expected an API key on one line"),
+        ({"MERGELINE_API_KEY_FILE": "nowhere"}, "nowhere: No such file"),
+    ],
+)
+def test_a_key_that_no_client_could_send_is_refused_before_anything_is_asked(
+    variables: dict[str, str], said: str, released: Released
+) -> None:
+    done = run(released.root, "smoke", "http://127.0.0.1:9", *released.options, **variables)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from rehearsal import ask, node
 from repositories import TEMPLATE
 from workflow_rules import Workflow, forks, leaks, least_privilege, loops, pins, pull_request_code, triggers
 
+from mergeline.commands.smoke import KEY
 from mergeline.layout import RECORDS
 
 GITHUB = TEMPLATE / ".github"
@@ -253,25 +254,39 @@ def green(ended: dict[str, str], kind: str, own: str, pushed: str) -> bool:
     return tuple(ended.values()) == allowed and not (own == "true" and kind == "pull_request" and pushed == "true")
 
 
+def answers(asked: str) -> list[bool]:
+    """What GitHub's evaluator makes of the gate's last question in each case."""
+    contexts = []
+    for ended, kind, own, pushed in gate_cases():
+        needs: dict[str, Any] = {name: {"result": result, "outputs": {}} for name, result in ended.items()}
+        needs["look"]["outputs"] = {"own": own}
+        needs["record"]["outputs"] = {"pushed": pushed}
+        contexts.append({"contexts": {"github": {"event_name": kind}, "needs": needs}})
+    found: list[bool] = ask({"expression": asked, "cases": contexts})
+    return found
+
+
 def test_r9_the_gates_truth_table_over_all_results_of_all_jobs() -> None:
     workflow, _ = read("retrain")
     gate = workflow["jobs"]["gate"]
     last = gate["steps"][-1]
     assert (gate["if"], last["if"], last["run"]) == ("always()", "always()", 'test "$ENDED" = true')
     assert set(gate["needs"]) == set(workflow["jobs"]) - {"gate"}
-    cases = gate_cases()
-    contexts = []
-    for ended, kind, own, pushed in cases:
-        needs: dict[str, Any] = {name: {"result": result, "outputs": {}} for name, result in ended.items()}
-        needs["look"]["outputs"] = {"own": own}
-        needs["record"]["outputs"] = {"pushed": pushed}
-        contexts.append({"contexts": {"github": {"event_name": kind}, "needs": needs}})
-    said = ask({"expression": expression(last["env"]["ENDED"]), "cases": contexts})
+    cases, said = gate_cases(), answers(expression(last["env"]["ENDED"]))
     assert len(said) == 4**5 * 12
     wrong = [case for case, answer in zip(cases, said, strict=True) if answer is not green(*case)]
     assert wrong == []
     assert 0 < sum(said) < 20
     assert not any(answer for (ended, *_), answer in zip(cases, said, strict=True) if ended["train"] != "success")
+
+
+def test_r9_twin_a_gate_that_takes_skipped_for_passed_is_found_by_the_table() -> None:
+    asked = expression(read("retrain")[0]["jobs"]["gate"]["steps"][-1]["env"]["ENDED"])
+    bad = asked.replace("needs.train.result == 'success'", "needs.train.result != 'failure'")
+    assert bad != asked
+    found = zip(gate_cases(), answers(bad), strict=True)
+    wrong = [ended["train"] for (ended, *rest), answer in found if answer is not green(ended, *rest)]
+    assert set(wrong) == {"skipped", "cancelled"}
 
 
 def test_r9_no_step_of_the_gate_is_forgiven_and_its_question_is_always_asked() -> None:
@@ -280,6 +295,13 @@ def test_r9_no_step_of_the_gate_is_forgiven_and_its_question_is_always_asked() -
     (asked,) = (step for step in gate["steps"] if step["name"] == "The gate")
     assert "if" not in asked
     assert read("retrain")[0]["defaults"]["run"]["shell"] == "bash"  # with pipefail: a refusal gets through the pipe
+
+
+def test_the_smoke_test_gets_the_key_of_staging_where_the_command_looks_for_it() -> None:
+    job = read("promote")[0]["jobs"]["smoke"]
+    (asking,) = (step for step in job["steps"] if "mergeline smoke" in str(step.get("run", "")))
+    assert asking["env"][KEY] == "${{ secrets.STAGING_API_KEY }}"
+    assert job["environment"] == "release"
 
 
 # ---- The rest of .github ---------------------------------------------------------------------------------------------
@@ -466,6 +488,24 @@ def test_the_runner_evaluates_needs_outputs_matrix_shells_and_status_as_github_d
     assert [step["said"] for step in jobs["legs"]["steps"]] == ["2x hello\n", "3 hello\n"]
     assert [step["outcome"] for step in jobs["fails"]["steps"]] == ["success", "failure", "skipped", "success"]
     assert "no part for some/action@v1" in jobs["unknown"]["steps"][0]["said"]
+
+
+def test_a_job_whose_runner_is_lost_after_a_step_has_failed_and_tells_nothing(tmp_path: Path) -> None:
+    jobs = run(tmp_path, FLOW, killAfter={"first": "say", "fails": "never reached"})["jobs"]
+    assert [(step["name"], step["outcome"]) for step in jobs["first"]["steps"]] == [("say", "success")]
+    assert (jobs["first"]["result"], jobs["first"]["outputs"]) == ("failure", {})
+    assert jobs["legs"]["result"] == "skipped"
+    assert [step["outcome"] for step in jobs["fails"]["steps"]] == ["success", "failure", "skipped", "success"]
+
+
+def test_what_an_action_puts_into_the_environment_is_there_for_the_steps_behind_it_alone(tmp_path: Path) -> None:
+    steps = "[{run: 'echo \"<$ROLE>\"'}, {uses: some/action@v1}, {run: 'echo \"<$ROLE>\"'}]"
+    text = f"name: a\non: push\njobs:\n  one:\n    runs-on: ubuntu-24.04\n    steps: {steps}\n"
+    text += "  other:\n    runs-on: ubuntu-24.04\n    steps: [{run: 'echo \"<$ROLE>\"'}]\n"
+    actions = {"some/action": {"ok": True, "env": {"ROLE": "train"}}}
+    jobs = run(tmp_path, text, actions=actions)["jobs"]
+    assert [step["said"] for step in jobs["one"]["steps"]] == ["<>\n", "", "<train>\n"]
+    assert jobs["other"]["steps"][0]["said"] == "<>\n"
 
 
 def test_the_runner_carries_out_the_setup_action_itself(tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ OWN = "needs.look.outputs.own == 'true'"  # the branch is this repository's, and
 DEFAULT_BRANCH = "${{ github.event.repository.default_branch }}"
 DANGEROUS = ("pull_request_target", "workflow_run", "issue_comment", "discussion_comment")
 WRITES = {"contents", "pull-requests", "issues", "packages", "actions", "checks", "statuses", "deployments"}
-SECRETS = {"MERGELINE_APP_KEY", "MLFLOW_TRACKING_PASSWORD"}  # no key of a cloud among them
+# no key of a cloud among them
+SECRETS = {"MERGELINE_APP_KEY", "MLFLOW_TRACKING_PASSWORD", "STAGING_API_KEY", "MERGELINE_WEBHOOK"}
 KEYS = re.compile(
     r"AKIA[0-9A-Z]{16}|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|aws-(access-key|secret)|BEGIN .*KEY"
 )
 SKIPS = re.compile(r"\[(skip ci|ci skip|no ci|skip actions|actions skip)\]|--skip-ci|skip-checks: *true", re.IGNORECASE)
 # A push-started workflow changes the repository by these alone: each makes a branch of its own, or a tag.
 PUSHERS = re.compile(
-    r"^(\.venv/bin/mergeline (propose production|rollback|retire --due|pull-request [a-z/]+)"
+    r"^(\.venv/bin/mergeline (propose production|rollback|retire --due|decide act|pull-request [a-z/]+)"
     r'|\.ci/tag-release|\.venv/bin/python \.ci/propose_image\.py "\$IMAGE")$'
 )
 

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mergeline import __version__
-from mergeline.commands import canary, github, history, monitoring, releases, smoke
+from mergeline.commands import canary, decide_verbs, drift, github, history, monitoring, releases, smoke, training_job
+from mergeline.commands import cloud as clouding
+from mergeline.commands import collect as collecting
+from mergeline.commands import performance as performing
 from mergeline.commands import serve as serving
 from mergeline.errors import MergelineError
 
@@ -110,17 +113,25 @@ def parser() -> argparse.ArgumentParser:
     verb("train", _stage("train"), "the stage: make the candidate")
     verb("evaluate", _stage("evaluate"), "the stage: measure the candidate on the holdout")
     verb("compare", _stage("compare"), "the stage: judge the candidate against the champion")
-    _base(verb("report", _report, "write reports/report.md and reports/report.html from the records"))
+    added = verb("report", _report, "write reports/report.md and reports/report.html from the records, or a week's")
+    _base(added)
+    decide_verbs.week_options(added)
     _base(verb("record", _record, "commit the results of this branch, and the release that follows from them"))
     added = verb("gate", _gate, "say whether this branch may be merged (exit code 4: no)")
     _base(added)
-    added.add_argument("--rerun", action="store_true", help="run evaluate and compare once more, and compare records")
+    again = added.add_mutually_exclusive_group()
+    again.add_argument("--rerun", action="store_true", help="run evaluate and compare once more, and compare records")
+    again.add_argument("--only-rerun", action="store_true", help="ask nothing but that")
     _base(verb("resync", _resync, "merge the base branch; take its generated files, run again, record"))
     releases.add_verbs(verb)
     history.add_verbs(verb)
     canary.add_verbs(verb)
     smoke.add_verbs(verb)
     github.add_verbs(verb)
+    clouding.add_verbs(verb)
+    training_job.add_verbs(verb)
+    drift.add_verbs(verb)
+    decide_verbs.add_verbs(verb)
     verb("track", _track, "tell MLflow what it has not been told yet")
     added = verb("tune", _tune, "search the settings of the family, and propose the best as a change of params.yaml")
     added.add_argument("--write", action="store_true", help="make the change")
@@ -131,6 +142,10 @@ def parser() -> argparse.ArgumentParser:
         verb("experiment", _experiment, "say whether a challenger and the champion differ, by the log and its labels")
     )
     monitoring.labels_options(verb("labels", _labels, "feed the log with what turned out"))
+    text = "say what the models that run are worth by the labels that came (exit code 5: worse than at the release)"
+    performing.options(verb("performance", _performance, text))
+    text = "make the next partition of data/ from the log and the labels that came for it"
+    collecting.options(verb("collect", _collect, text))
     return top
 
 
@@ -199,6 +214,8 @@ def _champion(parsed: argparse.Namespace) -> str:
 def _report(parsed: argparse.Namespace) -> str:
     from mergeline.commands import report
 
+    if parsed.week is not None:
+        return report.week(parsed.root, parsed.log, parsed.week, as_json=parsed.json, environment=os.environ)
     return report.report(parsed.root, parsed.base)
 
 
@@ -211,7 +228,7 @@ def _record(parsed: argparse.Namespace) -> str:
 def _gate(parsed: argparse.Namespace) -> str:
     from mergeline.commands import gate
 
-    return gate.gate(parsed.root, parsed.base, rerun=parsed.rerun)
+    return gate.gate(parsed.root, parsed.base, rerun=parsed.rerun, alone=parsed.only_rerun)
 
 
 def _resync(parsed: argparse.Namespace) -> str:
@@ -260,3 +277,24 @@ def _labels(parsed: argparse.Namespace) -> str:
     return monitoring.add_labels(
         parsed.root, parsed.file, parsed.log, environment=os.environ, now=dt.datetime.now(dt.UTC)
     )
+
+
+def _performance(parsed: argparse.Namespace) -> str:
+    run = performing.performance(
+        parsed.root,
+        parsed.log,
+        now=parsed.now or dt.datetime.now(dt.UTC),
+        environment=os.environ,
+        since=parsed.since,
+        ref=parsed.ref,
+        output=parsed.output,
+    )
+    if run.failure is not None:
+        _printed(run.text(as_json=parsed.json))
+        raise run.failure
+    return run.text(as_json=parsed.json)
+
+
+def _collect(parsed: argparse.Namespace) -> str:
+    now = parsed.now or dt.datetime.now(dt.UTC)
+    return collecting.collect(parsed.root, parsed.log, now=now, as_of=parsed.as_of, environment=os.environ).text()

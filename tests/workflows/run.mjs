@@ -6,9 +6,10 @@
 // have its end in the plan, so that none is passed over unseen. Not there: services, containers, reusable workflows.
 //
 // The plan: { workflow, event, payload, sha, ref, repository, vars, secrets, origin (a bare repository), place (a folder
-//   for workspaces), artifacts (a folder), python, mergeline, environment, actions: { name: { ok, outputs } }, setup (the action
-//   that sets up), given: { job: { result, outputs } } (not run, taken as ended so), before: { job: [command, ...] },
-//   cancelBefore: job, api (an address), path (a folder of further commands) }.
+//   for workspaces), artifacts (a folder), python, mergeline, environment, actions: { name: { ok, outputs, env } }, setup
+//   (the action that sets up), given: { job: { result, outputs } } (not run, taken as ended so), before: { job:
+//   [command, ...] }, cancelBefore: job, killAfter: { job: step } (its runner is lost then), api (an address), path (a
+//   folder of further commands) }.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -100,6 +101,7 @@ function runJob(job, token) {
     result: legs.some(leg => leg.result === 'failure') ? 'failure' : 'success',
     outputs: Object.assign({}, ...legs.map(leg => leg.outputs)),
     environment: legs[0].environment,
+    seconds: legs.reduce((sum, leg) => sum + leg.seconds, 0),
     steps: legs.flatMap(leg => leg.steps),
     summary: legs.map(leg => leg.summary).join(''),
     said: legs.map(leg => leg.said).join(''),
@@ -131,10 +133,12 @@ function runLeg(job, token, contexts, place) {
     temp: path.join(place, 'temp'),
     path: [],
     failed: false,
+    killed: false,
     steps: [],
     summary: '',
     said: '',
   };
+  const began = performance.now();
   for (const folder of [leg.workspace, leg.home, leg.temp]) fs.mkdirSync(folder, { recursive: true });
   const environment = valueOf(token.find('environment'), contexts);
   const scope = {
@@ -151,8 +155,9 @@ function runLeg(job, token, contexts, place) {
   const defaults = valueOf(token.find('defaults') ?? document.find('defaults'), scope)?.run ?? {};
   runSteps(leg, scope, job.steps, [...token.find('steps')], defaults);
   return {
-    result: leg.failed ? 'failure' : 'success',
-    outputs: texts(valueOf(token.find('outputs'), scope)),
+    result: leg.failed || leg.killed ? 'failure' : 'success',
+    outputs: leg.killed ? {} : texts(valueOf(token.find('outputs'), scope)), // nobody is left to tell them
+    seconds: (performance.now() - began) / 1000,
     environment: (typeof environment === 'object' ? environment?.name : environment) || null,
     steps: leg.steps,
     summary: leg.summary,
@@ -163,6 +168,7 @@ function runLeg(job, token, contexts, place) {
 function runSteps(leg, scope, steps, tokens, defaults) {
   let failed = false;
   steps.forEach((step, number) => {
+    if (leg.killed) return;
     const token = tokens[number];
     const status = { ok: !failed, failed, cancelled };
     const name = valueOf(token.find('name'), scope, status) ?? step.id;
@@ -175,12 +181,14 @@ function runSteps(leg, scope, steps, tokens, defaults) {
     }
     const local = { ...scope, env: { ...scope.env, ...texts(valueOf(token.find('env'), scope, status)) } };
     const ended = step.run ? runShell(leg, scope, local, token, defaults) : runAction(leg, local, token, entry);
+    Object.assign(scope.env, ended.env);
     const outcome = ended.ok ? 'success' : 'failure';
     const forgiven = !ended.ok && valueOf(token.find('continue-on-error'), local, status) === true;
     failed ||= !ended.ok && !forgiven;
     scope.steps[step.id] = { outcome, conclusion: forgiven ? 'success' : outcome, outputs: ended.outputs };
     Object.assign(entry, { outcome, said: ended.said, outputs: ended.outputs });
     leg.said += `-- ${name}: ${outcome}\n${ended.said}\n`;
+    leg.killed = plan.killAfter?.[leg.id] === name;
   });
   leg.failed ||= failed;
 }
@@ -215,7 +223,7 @@ function runShell(leg, scope, local, token, defaults) {
   // with no shell named GitHub leaves out pipefail
   const words = { bash: ['--noprofile', '--norc', '-eo', 'pipefail'], undefined: ['-e'], sh: ['-e'] }[shell];
   if (!words) return { ok: false, outputs: {}, said: `no shell ${shell} here` };
-  const minutes = Number(valueOf(token.find('timeout-minutes'), local) ?? 10);
+  const minutes = Number(valueOf(token.find('timeout-minutes'), local) ?? 360);
   const ran = spawnSync(shell === 'sh' ? 'sh' : 'bash', [...words, script], {
     cwd: path.resolve(leg.workspace, valueOf(token.find('working-directory'), local) ?? '.'),
     env,

@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def gate(root: Path, base: str | None, *, rerun: bool) -> str:
+def gate(root: Path, base: str | None, *, rerun: bool, alone: bool = False) -> str:
     """Return the findings, one a line; raise `GateRefused` where one does not hold.
 
     With `rerun`, validate, evaluate and compare are run once more on the data and the model that lie here, and their
-    records must be those of the branch within 1e-6: a dvc.lock that Git merged out of two is then found out.
+    records must be those of the branch within 1e-6: a dvc.lock that Git merged out of two is then found out. With
+    `alone`, that is all that is asked: a worse model and a champion that has moved since are no matter of it.
     """
-    git.refuse_shallow(root)
     settings = load_params(root)
-    found = [committed(root), *findings(root, git.base_branch(root, base), settings)]
-    if rerun:
+    found: list[Finding] = []
+    if not alone:
+        git.refuse_shallow(root)
+        found = [committed(root), *findings(root, git.base_branch(root, base), settings)]
+    if rerun or alone:
         found += _rerun(root, settings)
     text = "\n".join(f"{'held' if each.held else 'REFUSED'}  {each.name}: {clean(each.said, 2000)}" for each in found)
     refused = [each.name for each in found if not each.held]

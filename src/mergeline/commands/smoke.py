@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mergeline.commands.serve import release_options, wanted_release
-from mergeline.errors import VerificationError
+from mergeline.commands.serve import PREFIX, release_options, wanted_release
+from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.report.escape import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mergeline.release.smoke import Check, Expected
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 REQUESTS = 50
 LATENCY_MS = 500.0
+KEY, KEY_FILE = f"{PREFIX}API_KEY", f"{PREFIX}API_KEY_FILE"  # the file's is the server's own variable
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,8 @@ def add_verbs(verb: Verb) -> None:
     added = verb("smoke", _smoke, "ask a server whether it does what its release promises (exit code 6: it does not)")
     added.add_argument("url", help="the address of the server")
     release_options(added)
-    added.add_argument("--api-key-file", type=Path, metavar="FILE", help="the file that holds the server's API key")
+    text = f"the file that holds the server's API key (default: {KEY_FILE}, else the key in {KEY}, if any)"
+    added.add_argument("--api-key-file", type=Path, metavar="FILE", help=text)
     text = f"the longest that 95 of 100 requests of one row may take (default: {LATENCY_MS:g})"
     added.add_argument("--latency-ms", type=_above_zero, default=LATENCY_MS, metavar="MS", help=text)
     text = f"how many requests latency is measured by (default: {REQUESTS})"
@@ -43,7 +46,7 @@ def add_verbs(verb: Verb) -> None:
 def _smoke(parsed: argparse.Namespace) -> str:
     from mergeline.release.smoke import Client, Wishes, smoke
 
-    client = Client(parsed.url, _key(parsed.api_key_file))
+    client = Client(parsed.url, _key(parsed.api_key_file, os.environ))
     checks = list(smoke(client, _expected(parsed), Wishes(parsed.requests, parsed.latency_ms)))
     text = json.dumps([asdict(check) for check in checks], indent=2) if parsed.json else _lines(checks)
     last = checks[-1]
@@ -77,13 +80,18 @@ def _expected(parsed: argparse.Namespace) -> Expected:
     return Expected(wanted.model_sha256, signature)
 
 
-def _key(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    from mergeline.serve.requests import ApiKey
+def _key(path: Path | None, environment: Mapping[str, str]) -> str | None:
+    """The key in a file, as a server is given it; else the one in the environment, where a workflow has its secrets."""
+    named = path or environment.get(KEY_FILE)
+    if named:
+        from mergeline.serve.requests import ApiKey
 
-    ApiKey(path)  # refuses what is no key
-    return path.read_bytes().removeprefix(b"\xef\xbb\xbf").strip().decode("latin-1")
+        ApiKey(Path(named))  # refuses what is no key
+        return Path(named).read_bytes().removeprefix(b"\xef\xbb\xbf").strip().decode("latin-1")
+    key = os.fsencode(environment.get(KEY, "")).strip()
+    if any(byte < 32 or byte == 127 for byte in key):
+        raise ConfigurationError(f"{KEY}: expected an API key on one line; no client could send this one")
+    return key.decode("latin-1") or None
 
 
 def _above_zero(text: str) -> float:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from mergeline.github.codeowners import parse, placeholders, uncovered
 from mergeline.github.facts import Environment, Facts
 from mergeline.github.plan import LIMITS, WITHOUT_ATTESTATIONS
-from mergeline.github.ruleset import CHECK, SQUASH, Rules, command
+from mergeline.github.ruleset import ACTIONS, CHECK, SQUASH, Rules, command
 from mergeline.github.settings import ATTEST, BOT, KEYS_THAT_LAST, PARTS, Part, Setting
 
 TITLE, MESSAGE = "PR_TITLE", "PR_BODY"  # trailers and "This reverts commit ..." stand in the description
@@ -100,9 +100,15 @@ def _missing(rules: Rules) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """What rules that are there leave out: a name, a sentence, the promises that fall."""
     if not rules.pull_request:
         yield "pull requests", "can be pushed to without a pull request", ("R2", "R7")
-    if CHECK not in rules.checks:
-        other = f"; it requires {', '.join(sorted(rules.checks))}" if rules.checks else ""
+    if not rules.gate:
+        other = f"; it requires {', '.join(sorted(each.name for each in rules.checks))}" if rules.checks else ""
         yield "required check", f"the check {CHECK!r} is not required{other}", ("R4", "R9")
+    elif rules.gate == {None}:
+        said = f"any app, and whoever may write, can set the check {CHECK!r}; expected GitHub Actions ({ACTIONS}) alone"
+        yield "required check", said, ("R4", "R9")
+    elif others := sorted(each for each in rules.gate if each is not None and each != ACTIONS):
+        named = ", ".join(map(str, others))
+        yield "required check", f"the check {CHECK!r} is awaited from app {named}; GitHub Actions is {ACTIONS}", ()
     if not rules.up_to_date:
         yield "up to date", "a branch may be merged that is behind, with results of another code", ("R3",)
     if not rules.code_owners:

@@ -10,7 +10,17 @@ from mergeline.errors import DataError
 
 NAME, FILE = "main", ".github/rulesets/main.json"  # what is wanted, as GitHub takes it
 CHECK = "gate"
+ACTIONS = 15368  # GitHub Actions among the apps of github.com
+ANY_APP = -1  # of classic protection
 SQUASH = "squash"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A required check; `app` is the one that has to set it, None where any app and whoever may set a status can."""
+
+    name: str
+    app: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,7 @@ class Rules:
     """
 
     pull_request: bool = False
-    checks: frozenset[str] = frozenset()
+    checks: frozenset[Check] = frozenset()
     up_to_date: bool = False
     code_owners: bool = False
     dismiss_stale: bool = False
@@ -35,6 +45,11 @@ class Rules:
     def any(self) -> bool:
         """Whether anything is demanded at all."""
         return self.pull_request or bool(self.checks) or self.no_force_push or self.no_deletion
+
+    @property
+    def gate(self) -> frozenset[int | None]:
+        """The apps that have to set the template's own check, None among them for any; empty where none is required."""
+        return frozenset(each.app for each in self.checks if each.name == CHECK)
 
 
 def command(repository: str, standing: int | None) -> str:
@@ -54,7 +69,11 @@ def summed(
         types = {each["type"] for each in listed}
         found = Rules(
             pull_request=bool(reviews),
-            checks=frozenset(check["context"] for each in checks for check in each["required_status_checks"]),
+            checks=frozenset(
+                Check(check["context"], check.get("integration_id"))
+                for each in checks
+                for check in each["required_status_checks"]
+            ),
             up_to_date="merge_queue" in types or any(each["strict_required_status_checks_policy"] for each in checks),
             code_owners=any(each.get("require_code_owner_review") for each in reviews),
             dismiss_stale=any(each.get("dismiss_stale_reviews_on_push") for each in reviews),
@@ -76,13 +95,15 @@ def _methods(reviews: list[Mapping[str, Any]]) -> frozenset[str] | None:
 def _with_protection(rules: Rules, protection: Mapping[str, Any]) -> Rules:
     checks = protection.get("required_status_checks") or {}
     reviews = protection.get("required_pull_request_reviews") or {}
-    contexts = {*checks.get("contexts", []), *(each["context"] for each in checks.get("checks", []))}
+    named = {Check(each["context"], _app(each.get("app_id"))) for each in checks.get("checks", [])}
+    # `contexts` repeats the names alone
+    named |= {Check(each, None) for each in checks.get("contexts", []) if each not in {check.name for check in named}}
     passes = () if _enabled(protection, "enforce_admins") else ("administrators",)
     # a ruleset that demands the same binds administrators too
-    bypass = rules.bypass if rules.pull_request and CHECK in rules.checks else passes
+    bypass = rules.bypass if rules.pull_request and rules.gate else passes
     return Rules(
         pull_request=rules.pull_request or bool(reviews),
-        checks=rules.checks | contexts,
+        checks=rules.checks | named,
         up_to_date=rules.up_to_date or bool(checks.get("strict")),
         code_owners=rules.code_owners or bool(reviews.get("require_code_owner_reviews")),
         dismiss_stale=rules.dismiss_stale or bool(reviews.get("dismiss_stale_reviews")),
@@ -91,6 +112,10 @@ def _with_protection(rules: Rules, protection: Mapping[str, Any]) -> Rules:
         methods=rules.methods,
         bypass=None if rules.bypass is None else bypass,
     )
+
+
+def _app(number: int | None) -> int | None:
+    return None if number == ANY_APP else number
 
 
 def _enabled(protection: Mapping[str, Any], name: str) -> bool:

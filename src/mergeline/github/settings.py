@@ -48,6 +48,9 @@ REGION = Setting("AWS_REGION", "eu-central-1", r"[a-z]{2}(-[a-z]+)+-\d")
 RELEASE_ROLE = _role("RELEASE")
 KEY = Setting("AWS_KMS_KEY", "alias/models", r"(alias/|arn:aws).+|[0-9a-f-]{36}")
 IMAGE = Setting("IMAGE_REPOSITORY", "ghcr.io/OWNER/server", r"[^\s:@/]+(:\d+)?/[^\s:@]+")
+LOG = Setting("MERGELINE_LOG", "s3://BUCKET/production", r"\S+")
+STAGING = Setting("STAGING_URL", "https://HOST", r"https?://.+")
+STATE = Setting("TERRAFORM_STATE", "bucket-of-the-state", r"[a-z0-9][a-z0-9.-]{2,62}")
 TRACKING = Setting("MLFLOW_TRACKING_URI", "https://HOST", r"https?://.+")
 ATTEST = "attesting"  # what a plan may not have
 BOT = "bot"
@@ -64,10 +67,24 @@ PARTS = (
     Part(ATTEST, "GitHub attests receipts and images", (Setting("MERGELINE_ATTEST", "true", "true"),)),
     Part("image", "the server's image is built and pushed", (IMAGE,), (), ("image",), True),
     Part("image on ECR", "the image is pushed in an AWS role", (_role("IMAGE"),), (IMAGE, REGION)),
+    Part("monitoring", "what production serves is watched by its prediction log", (LOG,), (), ("monitor",), True),
+    Part("monitoring on AWS", "the log is read in an AWS role", (_role("MONITOR"),), (LOG, REGION), ("monitor",), True),
     Part(
-        "smoke",
-        "staging is asked before production is proposed",
-        (Setting("STAGING_URL", "https://HOST", r"https?://.+"),),
+        "alerts",
+        "a chat is told what the monitors decide",
+        (Setting("MERGELINE_WEBHOOK", "webhook.txt", secret=True),),
+        (LOG,),
+        ("monitor",),
+        True,
+    ),
+    Part("smoke", "staging is asked before production is proposed", (STAGING,)),
+    Part(
+        "smoke key",
+        "staging is asked with its API key",
+        (Setting("STAGING_API_KEY", "api.key", secret=True),),
+        (STAGING,),
+        ("release",),
+        True,
     ),
     Part(
         "push deployment",
@@ -84,8 +101,22 @@ PARTS = (
         (),
         ("bot",),
     ),
+    Part("infrastructure", "pull requests show Terraform's plan", (_role("PLAN"),), (STATE, REGION), ("plan",)),
+    Part(
+        "infrastructure by merging", "what is merged is applied", (_role("APPLY"),), (STATE, REGION), ("apply",), True
+    ),
     Part("runner", "training runs on a runner of your own", (Setting("TRAIN_RUNNER", "LABEL", r"[\w.-]+"),)),
     Part("time limit", "training may take other than 60 minutes", (Setting("TRAIN_MINUTES", "240", r"[1-9]\d{0,4}"),)),
+    Part(
+        "training cluster",
+        "long training is a Job of a cluster",
+        (
+            Setting("TRAIN_CLUSTER", "NAME", r"[\w-]{1,100}"),
+            Setting("TRAIN_IMAGE", "ACCOUNT.dkr.ecr.REGION.amazonaws.com/trainer@sha256:DIGEST", r"[^\s@]+@sha256:\S+"),
+        ),
+        (Setting("AWS_TRAIN_ROLE", ROLE_EXAMPLE, ROLE), REGION, Setting("MERGELINE_RECORD", "true", "true")),
+        ("train",),
+    ),
     Part("tracking", "runs are logged on an MLflow server", (TRACKING,)),
     Part(
         "tracking login",
