@@ -1,0 +1,335 @@
+"""The acts of the demo that make, judge and promote a model; each asserts what it shows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sample.demo.act import Act, Fact, Link
+from sample.demo.place import Place, Server
+from sample.demo.traffic import read_month
+
+from mergeline.commands.settings import load_params
+from mergeline.layout import DATA, REPORT_HTML
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mergeline.params import Params
+
+FIRST_MONTHS = ("2013-01", "2013-02", "2013-03")
+
+
+@dataclass(slots=True)
+class Story:
+    """What the acts hand on: the place, the server of production, the models by name, the pages that were kept."""
+
+    place: Place
+    production: Server | None = None
+    models: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Params:
+        """The parameters that the checkout has now."""
+        return load_params(self.place.root)
+
+    def month(self, name: str) -> pd.DataFrame:
+        """The flights of a month, in the order of time."""
+        return read_month(self.place.root / "sample" / f"{name}.parquet", self.settings)
+
+    def serve(self) -> Server:
+        """Let production serve what its release file names, in place of what it serves."""
+        self.end()
+        self.production = self.place.start(
+            "--environment", "production", "--log", str(self.place.log), "--log-seconds", "1"
+        )
+        return self.production
+
+    def running(self) -> Server:
+        """The server of production."""
+        self.place.expect(self.production is not None, "a server of production that runs")
+        assert self.production is not None  # noqa: S101  just asked
+        return self.production
+
+    def end(self) -> None:
+        """End the server of production, if there is one."""
+        if self.production is not None and self.production.process.poll() is None:
+            self.production.stop()
+        self.production = None
+
+    def keep(self, text: str, source: Path, name: str) -> tuple[Link, ...]:
+        """Keep a page beside the demo's own; none where it was not made."""
+        if not source.is_file():
+            return ()
+        shutil.copy(source, self.place.folder / name)
+        return (Link(text, name),)
+
+
+Part = Callable[[Story], Act]
+
+
+def put_months(place: Place, months: Sequence[str], as_of: dt.date) -> None:
+    """Let `data/` hold these months of the sample, and `data.dvc` name them."""
+    shutil.rmtree(place.root / DATA, ignore_errors=True)
+    (place.root / DATA).mkdir()
+    for month in months:
+        shutil.copy(place.root / "sample" / f"{month}.parquet", place.root / DATA)
+    place.change_params({"data.as_of": as_of})
+    place.tool("dvc", "add", "--quiet", "data")
+
+
+def verdict(place: Place) -> tuple[Fact, ...]:
+    """The figures of the comparison that lies in the checkout."""
+    comparison = place.record("reports/comparison.json")
+    difference = comparison["difference"]
+    over = "the running model" if comparison["champion"]["kind"] == "model" else "a baseline"
+    return (
+        Fact("verdict", str(comparison["verdict"])),
+        Fact("ROC AUC on the holdout", f"{place.record('reports/metrics.json')['roc_auc']:.3f}"),
+        Fact(
+            f"over {over}",
+            f"{difference['estimate']:+.3f} ROC AUC (95 % {difference['low']:+.3f} to {difference['high']:+.3f})",
+        ),
+    )
+
+
+# ---- 1 ---------------------------------------------------------------------------------------------------------------
+
+
+def first_pull_request(story: Story) -> Act:
+    """January to March: report, gate, merge, staging, smoke test, production; the server answers."""
+    place = story.place
+    place.branch("first-model")
+    put_months(place, FIRST_MONTHS, dt.date(2013, 4, 1))
+    place.commit("Train on January to March")
+    place.run("repro", "--no-track")
+    place.run("record")
+    gate = place.run("gate").out
+    place.expect("REFUSED" not in gate and "held" in gate, "a gate on which everything holds")
+    facts = verdict(place)
+    links = story.keep("the report of the pull request", place.root / REPORT_HTML, "report-first.html")
+    staged = place.merge("first-model", "Train on January to March (#1)")
+    first = place.released("staging")
+    with place.serving("--environment", "staging", "--log", "none") as staging:
+        place.run("smoke", staging.url, "--environment", "staging")
+    promoted = place.promote("Promote the first model to production (#2)")
+    place.expect(place.released("production") == first, "the reviewed model in production's release file")
+    served = story.serve().model_sha256
+    place.expect(served == first, f"the reviewed model {first[:12]} at the server, not {served[:12]}")
+    story.models["first"] = first
+    return Act(
+        1,
+        "The first pull request",
+        (
+            "A branch names January to March as training table. The pipeline validates, trains, measures on the newest"
+            " 30 days and compares with a baseline, because nothing runs yet. The gate says yes, the merge sends the"
+            " model to staging, the smoke test asks it, and a one-file pull request takes the same bytes to production."
+        ),
+        (*facts, Fact("model", first[:12]), Fact("to staging", staged), Fact("to production", promoted)),
+        links,
+    )
+
+
+# ---- 3 ---------------------------------------------------------------------------------------------------------------
+
+
+def retrained(story: Story) -> Act:
+    """The pull request of the watch: better than the running model, merged, canary, promoted."""
+    from sample.demo.rollout import canary
+
+    place = story.place
+    place.git("checkout", "-q", "-f", "retrain/auto")
+    place.tool("dvc", "checkout", "--quiet", "--force")
+    place.run("repro", "--no-track")
+    place.run("record")
+    place.run("gate")
+    comparison = place.record("reports/comparison.json")
+    place.expect(comparison["verdict"] == "promote", f"a verdict of promote, not {comparison['verdict']}")
+    place.expect(
+        comparison["champion"].get("sha256") == story.models["first"],
+        "a comparison with the model that production runs",
+    )
+    place.expect(comparison["difference"]["low"] > 0, "an interval of the difference above 0")
+    facts = verdict(place)
+    links = story.keep("the report of the pull request", place.root / REPORT_HTML, "report-retrained.html")
+    place.merge("retrain/auto", "Retrain on January to June (#3)")
+    second = place.released("staging")
+    place.expect(second != story.models["first"], "another model in staging")
+    moved = canary(story, story.month("2013-07"))
+    promoted = place.promote("Promote the retrained model to production (#4)")
+    served = story.serve().model_sha256
+    place.expect(served == second, f"the retrained model {second[:12]} at the server, not {served[:12]}")
+    story.models["second"] = second
+    return Act(
+        3,
+        "The retraining, and a canary",
+        (
+            "The pull request trains on what was logged and labelled meanwhile. Both models are judged on the same"
+            " newest rows, and the interval of their difference lies above zero. Merged, it takes over live traffic at"
+            " 5, 25, 50 and 100 %, each step measured before the next, and is promoted."
+        ),
+        (*facts, *moved, Fact("model", second[:12]), Fact("to production", promoted)),
+        links,
+    )
+
+
+# ---- 4 ---------------------------------------------------------------------------------------------------------------
+
+
+def refused(story: Story) -> Act:
+    """A leaked feature, a worse model and a loosened gate: each blocked by the gate that is there for it."""
+    place = story.place
+    place.git("checkout", "-q", "-f", "main")
+    facts = []
+    for number, (name, title, plant, gate) in enumerate(REFUSED, 5):
+        place.branch(name)
+        plant(place)
+        place.commit(title)
+        place.run("repro", "--no-track")
+        place.run("record")
+        said = place.run("gate", code=4)
+        failed = {
+            each["name"] for each in place.record("reports/comparison.json")["gates"] if each["outcome"] == "failed"
+        }
+        place.expect(gate in failed, f"the gate `{gate}` to refuse `{title}`, found {sorted(failed)}")
+        place.expect("gate:" in said.err, "a line that says which question does not hold")
+        facts.append(Fact(f"#{number} {title}", f"red: {', '.join(sorted(failed))}"))
+        place.git("checkout", "-q", "-f", "main")
+        place.tool("dvc", "checkout", "--quiet", "--force")
+    return Act(
+        4,
+        "Three pull requests that must not be merged",
+        (
+            "One adds a feature that knows the answer. One makes the model worse. One makes it worse and loosens the"
+            " gates in the same branch; the base branch's gates judge it all the same."
+        ),
+        tuple(facts),
+    )
+
+
+def _leak(place: Place) -> None:
+    """A feature that is known only after the landing: the delay itself, a little blurred."""
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(2013)
+    for file in sorted((place.root / DATA).glob("*.parquet")):
+        rows = pd.read_parquet(file)
+        late = rows["late"].astype("boolean").astype("float64")
+        rows["minutes_saved_in_the_air"] = (late * -30 + generator.normal(0, 4, len(rows))).astype("float64")
+        rows.to_parquet(file, index=False)
+    settings = load_params(place.root)
+    place.change_params({"data.numeric": [*settings.data.numeric, "minutes_saved_in_the_air"]})
+    place.tool("dvc", "add", "--quiet", "data")
+
+
+def _worse(place: Place) -> None:
+    place.change_params({"train.hist_gradient_boosting": {"iterations": 8, "learning_rate": 0.05, "leaves": 3}})
+
+
+def _loosened(place: Place) -> None:
+    _worse(place)
+    place.change_params({"gates.floors": {}, "gates.improvement.margin": 0.5})
+
+
+REFUSED: tuple[tuple[str, str, Callable[[Place], None], str], ...] = (
+    ("leaked-feature", "A feature that knows the answer", _leak, "leakage"),
+    ("worse-model", "A smaller model", _worse, "improvement"),
+    ("looser-gates", "A smaller model, and looser gates", _loosened, "improvement"),
+)
+
+
+# ---- 5 ---------------------------------------------------------------------------------------------------------------
+
+
+def broken(story: Story) -> Act:
+    """A stored model that was tampered with is refused; a candidate that dies in its canary goes back by itself."""
+    from sample.demo.rollout import failing_canary, tampered
+
+    facts = (*tampered(story), *failing_canary(story, story.month("2013-07")))
+    return Act(
+        5,
+        "Tampering, and a canary that fails",
+        (
+            "One byte of the stored model is changed: a fresh server hashes what it fetched, refuses to load it and"
+            " ends. Then a candidate is killed in the middle of its canary: its share goes back to the stable server by"
+            " itself, and clients get their answers."
+        ),
+        facts,
+    )
+
+
+# ---- 6 ---------------------------------------------------------------------------------------------------------------
+
+
+def reverted(story: Story) -> Act:
+    """`git revert` of the promotion: the old model answers again, and nothing is trained."""
+    import time
+
+    place = story.place
+    first = story.models["first"]
+    before = story.running().model_sha256
+    place.expect(before == story.models["second"], "the retrained model at the server")
+    place.git("checkout", "-q", "-f", "main")
+    began = time.monotonic()
+    promotion = place.git("log", "-1", "--format=%H", "--", "k8s/overlays/production/release.yaml")
+    place.branch("revert-promotion")
+    place.git("revert", "--no-edit", promotion)
+    gate = place.run("gate").out
+    place.expect("REFUSED" not in gate, "a gate that lets the revert pass")
+    commit = place.merge("revert-promotion", "Revert the promotion (#8)")
+    gone = time.monotonic() - began
+    served = story.serve().model_sha256
+    took = time.monotonic() - began
+    place.expect(served == first, f"the first model {first[:12]} at the server, not {served[:12]}")
+    return Act(
+        6,
+        "The way back",
+        (
+            "`git revert` of the promotion is the rollback. The gate recognises a release that was live before and asks"
+            " for no training; the server starts with the old bytes."
+        ),
+        (
+            Fact("revert, gate and merge", f"{gone:.1f} s"),
+            Fact("until the old model answers", f"{took:.1f} s"),
+            Fact("model", first[:12]),
+            Fact("commit", commit),
+        ),
+    )
+
+
+# ---- 7 ---------------------------------------------------------------------------------------------------------------
+
+
+def proven(story: Story) -> Act:
+    """Every link from the commit to the running server, the lineage, and the four keys of delivery."""
+    import json
+
+    place = story.place
+    said = place.run("verify", "--environment", "production", "--url", story.running().url).out
+    links = [line for line in said.splitlines() if line.strip()]
+    held = [line for line in links if line.split()[0] == "held"]
+    place.expect(len(held) >= 6, f"at least six links that hold, found {len(held)}")
+    lineage = json.loads(place.run("lineage").out)
+    place.expect(story.models["first"] in json.dumps(lineage), "the running model in the lineage")
+    dora = json.loads(place.run("dora", "--json").out)
+    rate = dora["change_failure_rate"]
+    keys = (
+        Fact("deployments to production", str(dora["deployment_frequency"]["n"])),
+        Fact("lead time, median", f"{dora['lead_time']['median_s']:,.0f} s from the commit"),
+        Fact("changes that failed", f"{rate['failed']} of {rate['n']}"),
+        Fact("time to restore, median", f"{dora['time_to_restore']['median_s']:,.0f} s"),
+    )
+    return Act(
+        7,
+        "The proof",
+        (
+            "`verify` compares both ends of every link from the commit to the running server. Lineage and the four keys"
+            " of delivery come from Git alone."
+        ),
+        (Fact("links that hold", f"{len(held)} of {len(links)}"), *keys),
+    )

@@ -1,0 +1,133 @@
+"""Canaries on live traffic, and a stored model that somebody has tampered with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from sample.demo.act import Fact
+from sample.demo.place import free_port
+from sample.demo.traffic import Clients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from sample.demo.acts import Story
+    from sample.demo.place import Place, Server
+
+INTERVAL_S = 1.0
+A_SECOND = 150.0  # so that a step of 5 % has the 20 requests that a measurement needs within its window
+PATIENCE_S = 60.0
+LONGEST_S = 180.0
+
+
+def canary(story: Story, rows: pd.DataFrame) -> tuple[Fact, ...]:
+    """Move live traffic from production to staging's model; it has to come to an end at 100 %."""
+    place = story.place
+    with place.serving("--environment", "staging", "--log", "none") as candidate:
+        code, record, clients = _moved(story, candidate, rows, lambda: None)
+        place.expect(code == 0, f"a canary that ends with 0, found {code}")
+    place.expect(record["outcome"] == "promoted", f"a canary that promotes, found {record['outcome']}")
+    place.expect(clients.failed == 0, f"no request that fails during the canary, found {clients.failed}")
+    steps = ", ".join(f"{step['share']:g}" for step in record["steps"])
+    return (
+        Fact("canary", f"{steps} and then 100 % of live traffic, promoted"),
+        Fact("requests during it", f"{clients.answered} answered, {clients.failed} failed"),
+    )
+
+
+def failing_canary(story: Story, rows: pd.DataFrame) -> tuple[Fact, ...]:
+    """Kill the candidate in the middle; the traffic has to go back, and no client may notice."""
+    place = story.place
+    with place.serving("--environment", "staging", "--log", "none") as candidate:
+        killer = threading.Timer(4.0, candidate.process.kill)
+        code, record, clients = _moved(story, candidate, rows, killer.start)
+        killer.cancel()
+    place.expect(code == 5, f"a canary that ends with 5, found {code}")
+    place.expect(record["outcome"] == "rolled back", f"a canary that goes back, found {record['outcome']}")
+    place.expect(clients.failed == 0, f"no request that fails while the candidate dies, found {clients.failed}")
+    place.expect(story.running().process.poll() is None, "the stable server to go on")
+    return (
+        Fact("candidate killed in its canary", f"rolled back: {record['said']}"),
+        Fact("requests during it", f"{clients.answered} answered, {clients.failed} failed"),
+    )
+
+
+def tampered(story: Story) -> tuple[Fact, ...]:
+    """Flip one byte of the stored model; a fresh server has to refuse it with 6, and to serve the right bytes again."""
+    place = story.place
+    sha256 = place.released("production")
+    stored = sorted((place.root / ".mergeline" / "store").rglob("model.onnx"))
+    stored = stored or [path for path in (place.root / ".mergeline" / "store").rglob("*") if path.is_file()]
+    model = next(path for path in stored if _holds_onnx(place, path, sha256))
+    right = model.read_bytes()
+    mode = model.stat().st_mode
+    wrong = bytearray(right)
+    wrong[len(wrong) // 2] ^= 1
+    model.chmod(0o644)
+    model.write_bytes(bytes(wrong))
+    folder = place.folder / "fetched"
+    done = place.run(
+        "serve", "--environment", "production", "--folder", str(folder), "--port", "0", "--log", "none", code=6
+    )
+    model.write_bytes(right)
+    model.chmod(mode)
+    place.expect("the store holds other bytes" in done.err, "an error that says what is wrong with the store")
+    return (
+        Fact("one byte of the stored model changed", f"refused, exit code {done.code}: the store holds other bytes"),
+    )
+
+
+def _holds_onnx(place: Place, path: Any, sha256: str) -> bool:
+    import hashlib
+
+    signature = json.loads((place.root / "models/candidate/signature.json").read_text(encoding="utf-8"))
+    return bool(hashlib.sha256(path.read_bytes()).hexdigest() == signature["onnx_sha256"] and sha256)
+
+
+def _moved(
+    story: Story, candidate: Server, rows: pd.DataFrame, begun: Callable[[], None]
+) -> tuple[int, dict[str, Any], Clients]:
+    """Run a canary while clients ask; return its exit code, its record, and what the clients got."""
+    place, port = story.place, free_port()
+    record = place.folder / "canary.json"
+    record.unlink(missing_ok=True)
+    command = [
+        *(sys.executable, "-m", "mergeline", "canary", "--stable", story.running().url, "--candidate", candidate.url),
+        *("--port", str(port), "--interval", str(INTERVAL_S), "--patience", str(PATIENCE_S), "--record", str(record)),
+        "--stay",
+    ]
+    with (place.folder / "canaries.log").open("ab") as said:
+        process = subprocess.Popen(command, cwd=place.root, env=place.environment(), stdout=said, stderr=said)
+    try:
+        _listening(place, process, port)
+        with Clients(f"http://127.0.0.1:{port}", rows, story.settings, A_SECOND) as clients:
+            begun()
+            ends = time.monotonic() + LONGEST_S
+            while not record.exists() and process.poll() is None and time.monotonic() < ends:
+                time.sleep(0.1)
+        process.terminate()
+        code = process.wait(20)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    place.expect(record.exists(), f"a canary that comes to a decision; read {place.folder / 'canaries.log'}")
+    return code, json.loads(record.read_text(encoding="utf-8")), clients
+
+
+def _listening(place: Place, process: subprocess.Popen[bytes], port: int) -> None:
+    import socket
+
+    ends = time.monotonic() + LONGEST_S
+    while time.monotonic() < ends and process.poll() is None:
+        with socket.socket() as asked:
+            if asked.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    place.expect(False, f"a canary that listens; read {place.folder / 'canaries.log'}")

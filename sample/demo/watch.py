@@ -1,0 +1,112 @@
+"""The act in which months go by: live traffic, labels that come late, drift, lost performance, a decision."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from sample.demo.act import Act, Fact
+from sample.demo.traffic import replay
+
+from mergeline.errors import DegradationFound
+
+if TYPE_CHECKING:
+    from sample.demo.acts import Story
+    from sample.demo.place import Place
+
+LIVE_MONTHS = ("2013-04", "2013-05", "2013-06")
+LONGEST_FLUSH_S = 30.0
+LABELS_IN = dt.timedelta(days=4)  # after a month its last labels, three days late, are there
+
+
+def watched(story: Story) -> Act:
+    """April to June through the running server; the checks find what moved, and the decision is to retrain."""
+    place = story.place
+    server = story.running()
+    facts, rows = [], 0
+    decision: dict[str, Any] = {}
+    for month in LIVE_MONTHS:
+        sent = replay(server.url, story.month(month), story.settings)
+        rows += sent.rows
+        is_written(place, rows)
+        decision = check(place, _end(month), _end(month) + LABELS_IN)
+        rate = sent.rows / max(sent.seconds, 1e-3)
+        facts.append(
+            Fact(
+                month,
+                f"{sent.rows:,} flights asked ({rate:,.0f} a second), {sent.labels:,} labels;"
+                f" decided: {decision['decision']}",
+            )
+        )
+    place.expect(decision["decision"] == "retrain", f"a decision to retrain, found {decision['decision']}")
+    partitions = _collected(place)
+    place.expect(partitions == list(LIVE_MONTHS), f"the partitions {', '.join(LIVE_MONTHS)}, found {partitions}")
+    place.run("decide", "act")
+    place.git("fetch", "-q", "origin")
+    changed = place.git("diff", "--name-only", "origin/main...origin/retrain/auto").split()
+    place.expect("data.dvc" in changed, f"a branch retrain/auto that names new data, found {changed}")
+    links = (
+        *story.keep("drift, feature by feature", place.folder / "drift.html", "drift-report.html"),
+        *story.keep("performance, week by week", place.root / ".mergeline/performance/report.html", "performance.html"),
+    )
+    return Act(
+        2,
+        "Three months of live traffic, watched",
+        (
+            "Every flight from April to June is asked of the running server; what became of it comes three days later."
+            " Each month the check compares weeks with the training rows, joins the labels, and weighs both into one"
+            " decision. It ends in a branch with the new partitions, for a pull request."
+        ),
+        (*facts, Fact("branch", f"retrain/auto, with {', '.join(partitions)}")),
+        links,
+    )
+
+
+def is_written(place: Place, rows: int) -> None:
+    """Wait until the log of the server holds so many rows."""
+    ends = time.monotonic() + LONGEST_FLUSH_S
+    found = -1
+    while time.monotonic() < ends:
+        found = _rows(place)
+        if found >= rows:
+            return
+        time.sleep(0.2)
+    place.expect(False, f"{rows} rows in the prediction log, found {found}")
+
+
+def _rows(place: Place) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in (place.log / "predictions").rglob("[!.]*.parquet"))
+
+
+def check(place: Place, until: dt.datetime, now: dt.datetime) -> dict[str, Any]:
+    """Run the three checks of the schedule, and return the decision; drift looks at no window that ends after `until`.
+
+    A check ends with 0 or, where it has found something, with 5.
+    """
+    found = (0, DegradationFound.exit_code)
+    page = place.folder / "drift.html"
+    place.run("drift", "--until", f"{until:%Y-%m-%d}", "--html", str(page), code=found)
+    place.run("performance", "--now", now.isoformat(), code=found)
+    place.run("decide", "--now", now.isoformat())
+    decision: dict[str, Any] = place.record(".mergeline/decide/decision.json")
+    return decision
+
+
+def _collected(place: Place) -> list[str]:
+    """Collect partition after partition, as long as one is over and its labels are in."""
+    found: list[str] = []
+    now = (_end(LIVE_MONTHS[-1]) + LABELS_IN).isoformat()
+    while True:
+        record = json.loads(place.run("collect", "--now", now).out)
+        if not record["written"]:
+            return found
+        found.append(record["partition"])
+
+
+def _end(month: str) -> dt.datetime:
+    year, number = map(int, month.split("-"))
+    return dt.datetime(year + number // 12, number % 12 + 1, 1, tzinfo=dt.UTC)

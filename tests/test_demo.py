@@ -1,0 +1,120 @@
+"""The demo: what an act asserts ends it with the act's name, and its page says what was shown, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from repositories import TEMPLATE
+from sample.demo import play as playing
+from sample.demo.act import Act, Fact, Link
+from sample.demo.acts import Story
+from sample.demo.page import html
+from sample.demo.place import Done, Place, Server, make_place
+from sample.demo.traffic import _labels, _requests, read_month
+
+from mergeline.commands.settings import load_params
+from mergeline.errors import ConfigurationError, VerificationError
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A repository of one file."""
+    root = tmp_path / "template"
+    root.mkdir()
+    (root / "params.yaml").write_text("data: {}\n")
+    who = ["-c", "user.name=demo", "-c", "user.email=demo@example.org"]
+    for command in (["init", "-q", "-b", "work"], ["add", "--all"], [*who, "commit", "-q", "-m", "One"]):
+        subprocess.run(["git", "-C", str(root), *command], check=True)
+    return root
+
+
+def held(number: int, *facts: Fact, said: str = "It held.") -> Act:
+    return Act(number, f"Act {number}", said, facts)
+
+
+def test_the_clone_has_an_origin_of_its_own_whose_main_is_the_last_commit(template: Path, tmp_path: Path) -> None:
+    place = make_place(template, tmp_path / "demo")
+    assert place.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+    assert place.git("remote", "get-url", "origin") == str(place.origin)
+    (place.root / "more").write_text("more")
+    place.commit("Another")
+    place.git("push", "-q", "origin", "main")
+    branches = subprocess.run(["git", "-C", str(template), "branch"], capture_output=True, text=True, check=True).stdout
+    assert branches == "* work\n"  # the template knows nothing of it
+
+
+def test_a_folder_without_a_commit_is_told_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Git repository with a commit"):
+        make_place(tmp_path, tmp_path / "demo")
+
+
+def test_a_command_that_ends_otherwise_fails_with_the_name_of_the_act(template: Path, tmp_path: Path) -> None:
+    place = make_place(template, tmp_path / "demo")
+    place.act = "act 3, the canary"
+    place.tool("git", "status")
+    with pytest.raises(VerificationError, match=r"act 3, the canary: expected exit code 5 of `git status`, found 0"):
+        place.tool("git", "status", code=5)
+    assert "$ git status" in (place.folder / "said.log").read_text()
+
+
+def test_what_does_not_hold_ends_the_play_with_the_name_of_the_act(template: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+
+    def breaks(story: Story) -> Act:
+        story.production = Server("http://127.0.0.1:1", process)
+        story.place.expect(False, "the retrained model at the server")
+        return held(2)
+
+    said: list[str] = []
+    folder = tmp_path / "demo"
+    parts = (("act 1, one", lambda story: held(1, Fact("verdict", "promote"))), ("act 2, two", breaks))
+    with pytest.raises(VerificationError, match="demo: act 2, two: expected the retrained model at the server"):
+        playing.play(template, folder, said.append, parts)
+    assert process.poll() is not None  # no server is left behind
+    assert said[0] == "act 1, one ..."
+    assert said[1].startswith("act 1, one: verdict promote (")
+    page = (folder / playing.PAGE).read_text()
+    assert "1 of 2 acts held so far" in page  # it grew as far as the acts held
+    assert "Act 2" not in page
+
+
+def test_acts_that_hold_make_a_page_that_says_so(template: Path, tmp_path: Path) -> None:
+    shown = playing.play(template, tmp_path / "demo", lambda line: None, (("act 1, one", lambda story: held(1)),))
+    assert [act.number for act in shown] == [1]
+    assert "✓ 1 of 1 acts held" in (tmp_path / "demo" / playing.PAGE).read_text()
+
+
+def test_the_play_has_seven_acts_and_each_is_named_by_its_number() -> None:
+    assert [name.split(",")[0] for name, _ in playing.PARTS] == [f"act {number}" for number in range(1, 8)]
+
+
+def test_the_page_escapes_what_it_shows_and_loads_nothing(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.commands.append(Done("mergeline <b>", 0, "", "", 1.0))
+    act = Act(1, "<i>First</i>", "a <script>", (Fact("<u>name", "<u>value"),), (Link("<a>", "report.html"),))
+    page = html(place, [act], of=1)
+    for tag in ("<b>", "<i>", "<script", "<u>"):
+        assert tag not in page
+    assert "default-src 'none'" in page
+    assert not re.search(r'(?:src|href)="(?!#|report\.html)', page)
+    assert '<html lang="en">' in page
+
+
+def test_every_flight_is_asked_once_and_only_known_ends_become_labels() -> None:
+    settings = load_params(TEMPLATE)
+    rows = read_month(TEMPLATE / "sample/2013-04.parquet", settings).head(450)
+    rows.loc[7, "late"] = None
+    requests = list(_requests(rows, settings))
+    assert [len(bodies) for _, bodies in requests] == [200, 200, 50]
+    first = requests[0][1][0]
+    assert set(first) == {"features", "entity_id", "event_time"}
+    assert set(first["features"]) == set(settings.data.features)
+    assert first["features"]["wind_gust_mph"] is None
+    labels = list(_labels(requests[0][0], [f"r{number}" for number in range(200)], settings))
+    known = requests[0][0]["late"].notna().sum()
+    assert len(labels) == known < 200
+    assert "r7" not in {each["request_id"] for each in labels}
+    assert labels[0]["label_ts"] > first["event_time"]
