@@ -21,6 +21,8 @@ from mergeline.params_file import edited
 
 TEMPLATE = Path(__file__).parents[1]
 MONTHS = ("2013-01", "2013-02", "2013-03")
+# variables that are read when a command runs, and not by a library that is imported
+READ_LATE = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "AWS_")
 EVERY = 15  # of a month's rows one in so many, so that a whole run takes seconds
 
 
@@ -36,10 +38,10 @@ class Repository:
         return self.root / ".mergeline" / "home"
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `mergeline` here; forked from a process that has its imports behind it, if no environment is given."""
-        if environment:
+        """Run `mergeline` here; forked from a process that has its imports behind it, where no library reads more."""
+        if any(not name.startswith(READ_LATE) for name in environment):
             return self.run_anew(*arguments, **environment)
-        return warm.run(arguments, self.root, self.environment())
+        return warm.run(arguments, self.root, self.environment(**environment))
 
     def run_anew(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `mergeline` here as a person does, in a process of its own."""
@@ -48,17 +50,9 @@ class Repository:
             command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
         )
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start `mergeline` here, in a process group of its own."""
-        command = [sys.executable, "-m", "mergeline", *arguments]
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=self.environment(**environment),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    def start(self, *arguments: str) -> warm.Running:
+        """Start `mergeline` here, forked as `run` does, in a process group of its own."""
+        return warm.start(arguments, self.root, self.environment())
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a command; MLflow and DVC find nothing of the machine's own."""

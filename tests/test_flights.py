@@ -32,7 +32,7 @@ def roc_auc(repository: Repository) -> float:
 def test_the_default_and_the_network_predict_june_and_both_are_in_mlflow(full: Repository) -> None:
     import mlflow
 
-    assert full.run("repro", OMP_NUM_THREADS="2").returncode == 0
+    assert full.run("repro").returncode == 0
     default = roc_auc(full)
     assert default >= FLOOR
     evaluation = json.loads((full.root / "reports/evaluation.json").read_text())
@@ -42,7 +42,7 @@ def test_the_default_and_the_network_predict_june_and_both_are_in_mlflow(full: R
         "2013-06-30",
     )
     full.change_params({"train.family": "torch_mlp"})
-    done = full.run("repro", OMP_NUM_THREADS="2")
+    done = full.run("repro")
     assert done.returncode == 0, done.stderr
     assert roc_auc(full) >= default - MARGIN
     client = mlflow.MlflowClient(f"sqlite:///{full.root / '.mergeline/mlflow.db'}")
@@ -55,7 +55,7 @@ def test_the_default_and_the_network_predict_june_and_both_are_in_mlflow(full: R
 def test_the_committed_records_are_those_that_the_committed_inputs_give(full: Repository) -> None:
     """What a reader sees in Git came from what is in Git."""
     full.change_params({"train.family": "hist_gradient_boosting"})
-    assert full.run("repro", OMP_NUM_THREADS="2").returncode == 0
+    assert full.run("repro").returncode == 0
     made, committed = (json.loads((root / "reports/metrics.json").read_text()) for root in (full.root, Path(TEMPLATE)))
     assert made == pytest.approx(committed, abs=0.01)
 

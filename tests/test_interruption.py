@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from repositories import Repository, fingerprint
+from warm.client import KILLED
 
 OUTPUTS = {
     "validate": ("reports/validate", "reports/validation.json"),
@@ -38,6 +37,7 @@ def test_r17_a_killed_stage_leaves_old_or_new_outputs_and_the_next_run_ends_well
     kills = request.config.getoption("--kills")
     finished = ran.copy_to(tmp_path / "finished")
     finished.change_params(CHANGES[stage])
+    finished.run("--help")  # from here on commands are forked, and no import counts
     before, started = fingerprints(finished, stage), time.monotonic()
     assert finished.run(stage).returncode == 0
     duration, after = time.monotonic() - started, fingerprints(finished, stage)
@@ -46,15 +46,16 @@ def test_r17_a_killed_stage_leaves_old_or_new_outputs_and_the_next_run_ends_well
     repository = ran.copy_to(tmp_path / "killed")
     repository.change_params(CHANGES[stage])
     moments = random.Random(17)
+    codes = []
     for kill in range(kills):
         process = repository.start(stage)
-        # most of a stage is imports; from half-way on it computes and writes
-        time.sleep(duration * (0.2 * kill / kills if kill == 0 else moments.uniform(0.5, 1.0)))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        # once as soon as it runs; from half-way on it writes
+        time.sleep(duration * (0 if kill == 0 else moments.uniform(0.5, 1.0)))
+        codes.append(process.kill())
         found = fingerprints(repository, stage)
         for name in OUTPUTS[stage]:
             assert found[name] in (before[name], after[name]), f"{name} is neither the old nor the new one"
+    assert KILLED in codes
     assert repository.run(stage).returncode == 0
     assert fingerprints(repository, stage) == after
 
@@ -62,14 +63,18 @@ def test_r17_a_killed_stage_leaves_old_or_new_outputs_and_the_next_run_ends_well
 def test_r17_a_killed_repro_is_finished_by_the_next(ran: Repository, tmp_path: Path) -> None:
     finished = ran.copy_to(tmp_path / "finished")
     finished.change_params(CHANGES["train"])
+    finished.run("--help")
+    started = time.monotonic()
     assert finished.run("repro").returncode == 0
+    duration = time.monotonic() - started
     repository = ran.copy_to(tmp_path / "killed")
     repository.change_params(CHANGES["train"])
-    for pause in (1.0, 2.5):
+    codes = []
+    for moment in (0.2, 0.6):
         process = repository.start("repro")
-        time.sleep(pause)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        time.sleep(duration * moment)
+        codes.append(process.kill())
+    assert KILLED in codes
     done = repository.run("repro")
     assert done.returncode == 0, done.stderr
     for stage in OUTPUTS:

@@ -117,7 +117,7 @@ def miscalibrated_scores(here: Promoted) -> None:
 
 
 def a_slow_model(here: Promoted) -> None:
-    here.change_params({"train.hist_gradient_boosting": {"iterations": 1500, "leaves": 31, "learning_rate": 0.0005}})
+    here.change_params({"train.hist_gradient_boosting": {"iterations": 600, "leaves": 31, "learning_rate": 0.0005}})
 
 
 def with_code_that_exports_other_scores(here: Promoted) -> None:

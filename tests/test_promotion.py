@@ -86,19 +86,21 @@ class Clone:
             self.git("reset", "-q", "--hard")
             return False
         self.git("commit", "-q", "--allow-empty", "-m", self.git("log", "-1", "--format=%B", f"origin/{branch}"))
-        self.git("push", "-q", "origin", "main")
-        self.git("push", "-q", "origin", "--delete", branch)
+        self.git("push", "-q", "origin", "main", f":refs/heads/{branch}")
         return True
 
+    def at_origin(self, *arguments: str) -> str:
+        """Ask the origin itself, which lies beside the clone."""
+        return self.git("--git-dir", str(self.root.parent / "origin.git"), *arguments)
+
     def has(self, branch: str) -> bool:
-        return bool(self.git("ls-remote", "origin", f"refs/heads/{branch}"))
+        return bool(self.at_origin("for-each-ref", f"refs/heads/{branch}"))
 
     def tip(self, branch: str) -> str:
-        return self.git("ls-remote", "origin", f"refs/heads/{branch}").split()[0]
+        return self.at_origin("rev-parse", "--verify", f"refs/heads/{branch}")
 
     def at(self, branch: str, path: Path) -> Release:
-        self.git("fetch", "-q", "--prune", "origin")
-        return parse_release(self.git("show", f"origin/{branch}:{path}") + "\n")
+        return parse_release(self.at_origin("show", f"refs/heads/{branch}:{path}") + "\n")
 
     @property
     def serves(self) -> Release:

@@ -278,7 +278,7 @@ def no_training(tmp_path: Path) -> dict[str, str]:
     """The environment of a `mergeline` whose train ends with 1."""
     folder = tmp_path / "without-training"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text("import os, sys\nif sys.orig_argv[-1] == 'train':\n    os._exit(1)\n")
+    (folder / "sitecustomize.py").write_text("import sys\nif sys.orig_argv[-1] == 'train':\n    sys.exit(1)\n")
     return {"PYTHONPATH": str(folder)}
 
 

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from promoted import NOBODY
 from repositories import Repository, make_repository
 
 from mergeline import tracking
 from mergeline.release.store import model_of
-
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import array
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -13,19 +14,48 @@ KILLED = 137
 VARIABLE = "MERGELINE_WARM"  # the socket
 
 
+def asked(
+    address: str,
+    arguments: Sequence[str],
+    folder: str,
+    environment: Mapping[str, str],
+    descriptors: Sequence[int],
+    *,
+    own_group: bool = False,
+) -> tuple[socket.socket, int]:
+    """Start `mergeline` with these arguments, there and with these descriptors as its first three.
+
+    Return the connection on which its exit code will come, and the number of its process. It is of the process group
+    of who asks, as a child would be, or begins one of its own.
+    """
+    order = {
+        "arguments": list(arguments),
+        "folder": folder,
+        "environment": dict(environment),
+        "group": 0 if own_group else os.getpgrp(),
+    }
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())
+    whole = json.dumps(order).encode() + b"\n"
+    sent = connection.sendmsg([whole], [rights])
+    connection.sendall(whole[sent:])
+    return connection, struct.unpack("i", connection.recv(struct.calcsize("i"), socket.MSG_WAITALL))[0]
+
+
+def exit_code(connection: socket.socket) -> int:
+    """Wait for the end of a command and return its exit code."""
+    with connection:
+        answered = connection.recv(1)
+        return answered[0] if answered else KILLED
+
+
 def command(
     address: str, arguments: Sequence[str], folder: str, environment: Mapping[str, str], descriptors: Sequence[int]
 ) -> int:
-    """Return the exit code of `mergeline` with these arguments, there and with these descriptors as its first three."""
-    order = {"arguments": list(arguments), "folder": folder, "environment": dict(environment)}
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())
-        whole = json.dumps(order).encode() + b"\n"
-        sent = connection.sendmsg([whole], [rights])
-        connection.sendall(whole[sent:])
-        answered = connection.recv(1)
-        return answered[0] if answered else KILLED
+    """Run `mergeline` in the process that has imported everything, to its end; return its exit code."""
+    connection, _ = asked(address, arguments, folder, environment, descriptors)
+    return exit_code(connection)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """The process that commands are forked from: `python server.py SOCKET`. It imports, and then does nothing but fork.
 
-A command comes as a JSON object (arguments, folder, environment) with three file descriptors; its exit code goes back
-when it ends. A command that is killed answers nothing.
+A command comes as a JSON object (arguments, folder, environment, process group) with three file descriptors; its exit
+code goes back when it ends, after the number of its process. A command that is killed answers no more than that number.
 """
 
 from __future__ import annotations
 
 import array
+import gc
 import importlib
 import json
 import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import traceback
 from contextlib import suppress
@@ -22,8 +24,12 @@ PRELOADED = (
     *("pandas", "scipy.stats", "scipy.optimize", "onnxruntime", "onnx", "skl2onnx", "pyarrow.parquet", "optuna"),
     *("sklearn.compose", "sklearn.pipeline", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics"),
     *("sklearn.isotonic", "sklearn.calibration", "sklearn.model_selection", "dvc.repo", "dvc.repo.reproduce"),
-    *("dvc.commands.repro", "ruamel.yaml", "great_expectations", "requests"),
-    *("mergeline.cli", "mergeline.pipeline", "mergeline.commands.stages", "mergeline.commands.repro"),
+    *("dvc.commands.repro", "dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm", "dvc_render"),
+    *("dulwich.client", "dulwich.repo", "dulwich.worktree", "scmrepo.git", "pygit2", "networkx", "flatten_dict"),
+    *("ruamel.yaml", "great_expectations", "jinja2.ext", "requests", "pyarrow.dataset", "pyarrow.pandas_compat"),
+    *("mlflow", "mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "alembic.command"),
+    *("mergeline.cli", "mergeline.pipeline", "mergeline.tracking", "mergeline.paired"),
+    *("mergeline.commands.stages", "mergeline.commands.repro"),
     *("mergeline.commands.record", "mergeline.commands.gate", "mergeline.commands.report", "mergeline.stages.train"),
     *("mergeline.stages.evaluate", "mergeline.stages.validate", "mergeline.stages.comparison", "mergeline.report.page"),
 )
@@ -35,6 +41,8 @@ def main(address: str) -> None:
     for name in PRELOADED:
         with suppress(ImportError):
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is collected in a child is its own: a look at the rest would copy it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: they answer for themselves
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{address}.new")
@@ -64,9 +72,11 @@ def answer(connection: socket.socket) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     order = json.loads(message)
+    os.setpgid(0, order["group"])
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    connection.sendall(struct.pack("i", os.getpid()))
     code = run(order["arguments"])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -79,20 +89,32 @@ def run(arguments: list[str]) -> int:
     """What `python -m mergeline` does, and its exit code."""
     from types import SimpleNamespace
 
-    from mergeline import pipeline
-    from mergeline.cli import main as command
-
-    # the commands of stages are looked for beside Python: here, beside the client
-    pipeline.sys = SimpleNamespace(executable=os.environ["PATH"].partition(os.pathsep)[0] + "/python")  # type: ignore[attr-defined, assignment]
     sys.argv = ["mergeline", *arguments]
     sys.orig_argv = [sys.executable, "-m", "mergeline", *arguments]
     try:
+        if os.environ.get("PYTHONPATH"):
+            other_code(os.environ["PYTHONPATH"].split(os.pathsep))
+        from mergeline import pipeline
+        from mergeline.cli import main as command
+
+        # the commands of stages are looked for beside Python: here, beside the client
+        pipeline.sys = SimpleNamespace(executable=os.environ["PATH"].partition(os.pathsep)[0] + "/python")  # type: ignore[attr-defined, assignment]
         return command(arguments)
     except SystemExit as err:
         return err.code if isinstance(err.code, int) else int(err.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its end
         traceback.print_exc()
         return 1
+
+
+def other_code(folders: list[str]) -> None:
+    """What an interpreter does at its start with PYTHONPATH: these folders come first, also for what has come in."""
+    for name in [each for each in sys.modules if each.partition(".")[0] in ("mergeline", "sitecustomize")]:
+        del sys.modules[name]
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    with suppress(ModuleNotFoundError):
+        importlib.import_module("sitecustomize")
 
 
 if __name__ == "__main__":

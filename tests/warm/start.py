@@ -6,14 +6,18 @@ import atexit
 import functools
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from warm.client import VARIABLE, command
+from warm.client import VARIABLE, asked, command, exit_code
 
 PATIENCE_S = 120.0
 HERE = Path(__file__).parent
@@ -26,13 +30,41 @@ exec {python} -I -S {client} "$@"
 def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run `mergeline` as `subprocess.run` would; the stages that DVC calls are forked from the same process."""
     place = _started()
-    own = {**environment, VARIABLE: str(place / "socket"), "PATH": f"{place}:{environment['PATH']}"}
+    own = _environment(place, environment)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
         descriptors = (nothing.fileno(), out.fileno(), err.fileno())
         code = command(str(place / "socket"), arguments, str(folder.resolve()), own, descriptors)
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(list(arguments), code, out.read().decode(), err.read().decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A command that was forked and has not been waited for."""
+
+    connection: socket.socket
+    process: int
+
+    def kill(self) -> int:
+        """End it, and all that it has started, by SIGKILL, unless it has ended; return its exit code."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
+        return exit_code(self.connection)
+
+
+def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Running:
+    """Start `mergeline`, which says nothing, in a process group of its own."""
+    place = _started()
+    own = _environment(place, environment)
+    with Path(os.devnull).open("r+b") as nothing:
+        descriptors = (nothing.fileno(),) * 3
+        there = str(folder.resolve())
+        return Running(*asked(str(place / "socket"), arguments, there, own, descriptors, own_group=True))
+
+
+def _environment(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    return {**environment, VARIABLE: str(place / "socket"), "PATH": f"{place}:{environment['PATH']}"}
 
 
 @functools.cache
