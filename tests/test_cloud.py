@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ OUTPUTS: dict[str, Any] = {
     "push_deployment": {"AWS_DEPLOY_ROLE": f"{ROLE}deploy", "EKS_CLUSTER": "mergeline"},
 }
 # A repository as `gh` shows it: what is set is remembered, what is not there is GitHub's 404.
-GH = """#!/usr/bin/env python3
+GH = (
+    f"#!{sys.executable} -IS\n"
+    + """
 import json, pathlib, sys
 place = pathlib.Path(__file__).with_name("state.json")
 state = json.loads(place.read_text())
@@ -66,6 +69,7 @@ else:
     print(json.dumps({"branch_policies": listed} if words[1].endswith("policies") else custom))
 place.write_text(json.dumps(state))
 """
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -51,11 +51,11 @@ def test_it_is_valid_and_the_lock_names_what_was_installed(initialised: Path) ->
         assert lock.read_text() == (CONFIGURATION / ".terraform.lock.hcl").read_text()
 
 
-def test_the_twin_an_unknown_argument_is_not_valid(initialised: Path, tmp_path: Path) -> None:
-    place = tmp_path / "copy"
-    shutil.copytree(initialised, place, symlinks=True)
-    (place / "bad.tf").write_text('resource "aws_s3_bucket" "bad" {\n  nothing = 1\n}\n')
-    assert "Unsupported argument" in run(place, environment(tmp_path / "home"), "validate").said
+def test_the_twin_what_names_nothing_is_not_valid(tmp_path: Path) -> None:
+    needed()
+    (tmp_path / "bad.tf").write_text('output "bad" {\n  value = var.none\n}\n')
+    done = run(tmp_path, environment(tmp_path / "home"), "validate")
+    assert (done.code, "Reference to undeclared input variable" in done.said) == (1, True), done.said
 
 
 def test_profiles_are_what_they_say_and_bad_settings_are_refused(initialised: Path) -> None:

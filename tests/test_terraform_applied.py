@@ -425,7 +425,7 @@ def test_a_pull_request_is_recorded_promoted_verified_and_fetched_on_the_buckets
     here.promote()
     release = "k8s/overlays/production/release.yaml"
     assert cloud.outputs["model_store"] in (here.root / release).read_text()
-    for arguments in (["verify", "--environment", "production"], ["fetch", "--release", release, "--model", "model"]):
+    for arguments in (["verify", "--environment", "production"], ["fetch", "--release", release, "--folder", "model"]):
         done = here.run(*arguments, **account)
         assert done.returncode == 0, done.stderr
     assert (here.root / "model/model.onnx").exists()

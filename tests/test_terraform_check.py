@@ -161,7 +161,7 @@ def test_what_is_published_is_what_the_alarms_wait_for_and_an_old_beat_is_none(
     assert "DriftRuns 1" in capsys.readouterr().out
     found = {
         (each["Namespace"], each["MetricName"], *((d["Name"], d["Value"]) for d in each["Dimensions"]))
-        for each in copy.client("cloudwatch").list_metrics()["Metrics"]
+        for each in copy.client("cloudwatch").list_metrics(Namespace="Mergeline/mergeline")["Metrics"]
     }
     waited_for = {
         (each["namespace"], each["metric_name"], *each["dimensions"].items())

@@ -1,8 +1,8 @@
 """Measure the drift check: `python -m benchmarks.drift`, from the root of the repository.
 
 Writes results.md and results.json beside this file. With --only, the named parts are measured again and the others
-stay as they are. The peers go into environments of their own under .mergeline/drift-peers, made by pip where they are not
-there yet. `huge` (100 million rows, 10 GB on the disk) runs only where it is named.
+stay as they are. The peers go into environments of their own under .mergeline/drift-peers, made by pip where they are
+not there yet. `huge` (100 million rows, 10 GB on the disk) runs only where it is named.
 """
 
 from __future__ import annotations
