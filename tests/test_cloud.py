@@ -36,7 +36,7 @@ OUTPUTS: dict[str, Any] = {
 # A repository as `gh` shows it: what is set is remembered, what is not there is GitHub's 404.
 GH = (
     f"#!{sys.executable} -IS\n"
-    + """
+    """
 import json, pathlib, sys
 place = pathlib.Path(__file__).with_name("state.json")
 state = json.loads(place.read_text())
