@@ -26,7 +26,7 @@ locals {
 
   permissions = {
     train   = concat(local.train, local.see_cluster)
-    monitor = concat(local.read.dvc, local.read.models, local.read.predictions, local.add.predictions, local.metrics)
+    monitor = concat(local.read.dvc, local.add.dvc, local.read.models, local.read.predictions, local.add.predictions, local.metrics)
     release = concat(local.read.dvc, local.read.models, local.sign, [
       { actions = ["s3:PutObject"], resources = ["${local.bucket.models}/signatures/*"] },
       { actions = ["kms:GenerateDataKey"], resources = [aws_kms_key.data.arn], conditions = local.by_s3 },

@@ -53,6 +53,7 @@ KINDS = (
     Kind("argoproj.io/v1alpha1", "Application", "applications"),
     Kind("argoproj.io/v1alpha1", "AppProject", "appprojects"),
     Kind("argoproj.io/v1alpha1", "Rollout", "rollouts"),
+    Kind("ray.io/v1", "RayCluster", "rayclusters"),
     Kind("external-secrets.io/v1", "ExternalSecret", "externalsecrets"),
     Kind("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules"),
     Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),

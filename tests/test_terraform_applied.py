@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from promoted import Promoted
-from repositories import Repository
+from repositories import TEMPLATE, Repository
 from terraform_policy import grants, many, says, statements, widest
 from terraform_runs import Cloud, applied, begin, left, needed, run, shared_folder, told
 
@@ -95,6 +95,27 @@ def test_what_was_made_and_used_is_destroyed_by_one_command_and_nothing_is_left(
     assert "left: nothing; keys of KMS are deleted after their waiting time" in gone["destroy"].said
     assert gone["left"].said == ""  # by another way of looking
     assert len(left(cloud.port)) > 20
+
+
+def test_the_table_of_costs_counts_what_is_planned_and_small_is_under_ten_dollars_a_day(cloud: Cloud) -> None:
+    text = (TEMPLATE / "docs/cloud.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) \|$", text, re.MULTILINE)
+    nodes = cloud.planned("aws_eks_node_group")['aws_eks_node_group.main["serving"]']["scaling_config"][0]["min_size"]
+    interfaces = [
+        each for each in cloud.planned("aws_vpc_endpoint").values() if each["vpc_endpoint_type"] == "Interface"
+    ]
+    assert {what.split(",")[0]: int(standard) for what, _, standard, _ in rows if "t3" not in what} == {
+        "cluster": len(cloud.planned("aws_eks_cluster")),
+        "NAT gateway and its address": len(cloud.planned("aws_nat_gateway")),
+        "nodes": nodes,
+        "their disks": nodes,
+        "interface endpoints": len(interfaces) * len(interfaces[0]["subnet_ids"]),
+        "keys of KMS": len(cloud.planned("aws_kms_key")) + 1,
+        "alarms": len(cloud.planned("aws_cloudwatch_metric_alarm")),
+    }
+    small, standard = (sum(int(row[column]) * float(row[3]) for row in rows) for column in (1, 2))
+    assert small < 10
+    assert f"`small` comes to {small:.0f} dollars a day, `standard` to {standard:.0f}" in text
 
 
 # ---- Who becomes a role (S2) -----------------------------------------------------------------------------------------
@@ -283,6 +304,8 @@ MODELS, PREDICTIONS = "arn:aws:s3:::mergeline-123456789012-models", "arn:aws:s3:
         ("release", "s3:PutObject", f"{MODELS}/sha256/a", False),
         ("release", "s3:PutObject", f"{MODELS}/signatures/a", True),
         ("monitor", "s3:PutObject", f"{MODELS}/sha256/a", False),
+        ("monitor", "s3:GetObject", f"{PREDICTIONS}/production/predictions/a", True),
+        ("monitor", "s3:PutObject", "arn:aws:s3:::mergeline-123456789012-dvc/a", True),
         ("plan", "s3:GetObject", f"{MODELS}/sha256/a", False),
         ("plan", "s3:PutObject", "arn:aws:s3:::mergeline-123456789012-state/mergeline/terraform.tfstate", False),
         ("apply", "s3:GetObject", f"{MODELS}/sha256/a", False),
@@ -428,4 +451,4 @@ def test_a_pull_request_is_recorded_promoted_verified_and_fetched_on_the_buckets
     for arguments in (["verify", "--environment", "production"], ["fetch", "--release", release, "--folder", "model"]):
         done = here.run(*arguments, **account)
         assert done.returncode == 0, done.stderr
-    assert (here.root / "model/model.onnx").exists()
+    assert list((here.root / "model").rglob("model.onnx"))

@@ -16,7 +16,7 @@ def kolmogorov(distance: float, rows: float) -> float:
     values repeat it is too large, never too small.
 
     >>> round(kolmogorov(0.05, 2500), 6)
-    6e-06
+    7e-06
     """
     root = math.sqrt(rows)
     at = (root + 0.12 + 0.11 / root) * distance if rows > 0 else 0.0
