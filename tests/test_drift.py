@@ -20,6 +20,7 @@ from drift_logs import FEATURES, OTHER_MODEL, START, WEEK, Log, drawn, model_fol
 from mergeline.cli import main, parser
 from mergeline.commands.drift import check
 from mergeline.errors import ConfigurationError, DataError
+from mergeline.logstore import open_log
 from mergeline.monitor.drift import logfile
 from mergeline.monitor.drift.counter import count
 from mergeline.monitor.drift.plan import Plan, work
@@ -354,6 +355,32 @@ def test_what_is_counted_is_what_training_would_have_profiled(place: Place) -> N
 
 def test_the_check_reads_what_the_server_writes() -> None:
     assert (logfile.SCHEMA_VERSION, logfile.FEATURE_PREFIX) == (logschema.SCHEMA_VERSION, logschema.FEATURE_PREFIX)
+
+
+def test_a_log_on_s3_gives_the_record_of_the_same_log_in_a_folder(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    place.log.add(week(0), drawn(ROWS, 1), files=3)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
+        host, port = server.get_host_and_port()
+        for name, value in zip(names, ("id", "secret", "us-east-1", f"http://{host}:{port}"), strict=True):
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="drift")
+        store = open_log("s3://drift/log", place.root)
+        for key in place.log.store.keys("predictions/"):
+            store.put(key, place.log.store.read(key))
+        arguments = ["drift", "--candidate", "model", "--log", "s3://drift/log", *until(1)]
+        (found,), _ = check(place.root, parser().parse_args(arguments), {}, LATER)
+        assert [found] == place.check(*until(1))
+        assert store.keys("drift/") == place.kept()
+    finally:
+        server.stop()
 
 
 # ---- The answer ------------------------------------------------------------------------------------------------------

@@ -352,6 +352,33 @@ def test_a_network_of_several_processes_is_as_good_as_one_process_makes_it(
     assert usual.low > 0.6  # the twin: an interval that holds everything would say nothing
 
 
+def whole_steps(fitting: Fitting, workers: int) -> Fitting:
+    """All rows in every step and no dropout, so that nothing is left to chance but how the network begins."""
+    network = fitting.params.torch_mlp.model_copy(
+        update={"workers": workers, "batch_rows": 10_000, "dropout": 0.0, "epochs": 3}
+    )
+    return replace(fitting, params=fitting.params.model_copy(update={"torch_mlp": network}))
+
+
+def test_the_parts_of_a_step_bring_the_gradient_of_all_its_rows(
+    season: tuple[Fitting, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mergeline.models import torch_training
+
+    fitting, holdout = season
+    found = {workers: scores(whole_steps(fitting, workers), holdout) for workers in (1, 2, 3)}
+    for workers in (2, 3):
+        np.testing.assert_allclose(found[workers], found[1], atol=1e-4)
+    backward = torch_training._Learner.backward  # the twin: what one part brings gets lost
+
+    def losing(self: Any, step: int) -> None:
+        if self._number:
+            backward(self, step)
+
+    monkeypatch.setattr(torch_training._Learner, "backward", losing)
+    assert np.abs(scores(whole_steps(fitting, 3), holdout) - found[1]).max() > 1e-4
+
+
 class Planted:
     """A gang whose processes do something else first."""
 
