@@ -287,7 +287,7 @@ def point_at_store(here: Promoted, store: str) -> None:
 def _add_machinery(here: Promoted) -> None:
     """What the jobs call beside `mergeline`."""
     (here.root / ".ci").mkdir()
-    for name in ("place_results.py", "propose_image.py", "tag-release"):
+    for name in ("place_results.py", "stopped", "propose_image.py", "tag-release"):
         shutil.copy(TEMPLATE / ".ci" / name, here.root / ".ci" / name)
     (here.root / ".github/workflows").mkdir(parents=True)
     shutil.copy(WORKFLOWS / "not-configured.md", here.root / ".github/workflows/not-configured.md")

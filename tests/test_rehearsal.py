@@ -216,7 +216,9 @@ def test_r19_an_equal_model_is_recorded_staging_stays_and_the_gate_of_its_commit
     assert "a tie, the release stays as it is" in again["gate"].step("The gate")["said"]
 
 
-def test_bad_data_stop_the_run_before_training_and_the_gate_is_red(origin: Origin, in_production: Promoted) -> None:
+def test_bad_data_stop_the_run_before_training_the_gate_is_red_and_the_comment_says_why(
+    origin: Origin, in_production: Promoted, github: GitHub
+) -> None:
     """The twin is every other case: the same months with that column."""
     here = origin.clone()
     here.branch("bad-data")
@@ -227,13 +229,18 @@ def test_bad_data_stop_the_run_before_training_and_the_gate_is_red(origin: Origi
     shutil.copytree(here.root / ".dvc/cache", origin.remote, dirs_exist_ok=True)  # what `dvc push` does
     here.commit("New rows")
     sha = origin.push(here, "refs/heads/bad-data")
-    jobs = rehearse(origin, RETRAIN, "pull_request", pull_request(sha, "bad-data"), vars=SHARED)
+    known(github, origin, "bad-data")
+    event = pull_request(sha, "bad-data", number=1)
+    jobs = rehearse(origin, RETRAIN, "pull_request", event, vars=SHARED, api=github.url)
     assert results(jobs) == {
-        "look": "success", "train": "failure", "report": "skipped", "record": "skipped",
+        "look": "success", "train": "failure", "report": "success", "record": "skipped",
         "evaluate-again": "skipped", "gate": "failure",
     }, what_failed(jobs)  # fmt: skip
     said = "validate: column 'visibility_miles': expected a column of number or boolean, found 'absent' in partition"
+    (comment,) = github.hub.repository(REPOSITORY)["comments"]
     assert said in jobs["train"].summary
+    assert "No result: the pipeline stopped" in comment["body"]
+    assert said in comment["body"]
     assert "Running stage 'train'" not in jobs["train"].said
     assert origin.head("bad-data") == sha
 
