@@ -179,6 +179,27 @@ def test_a_file_that_was_copied_counts_once(place: Place) -> None:
     assert replace(twice, apart=Apart()) == alone
 
 
+@pytest.mark.parametrize("mixed", [False, True], ids=["whole files", "files of two windows, variants and releases"])
+def test_a_file_without_statistics_counts_as_one_with_them(place: Place, mixed: bool) -> None:
+    """With them a row group of one window and release is known as such from the footer, and its times are not read."""
+    place.log.add(week(0), drawn(ROWS, 1), files=3)
+    if mixed:
+        place.log.add(week(1) - WEEK / 2, drawn(ROWS, 2))
+        place.log.add(week(0), drawn(ROWS, 3), variant="challenger")
+        place.log.add(week(0), drawn(ROWS, 4), model=OTHER_MODEL)
+        place.log.add(week(0), drawn(ROWS, 5), rate=0.5)
+    told = place.check("--since", f"{week(0):%Y-%m-%d}", *until(1))
+    for key in (*place.kept(), *place.log.store.keys("predictions/")):
+        path = place.log.folder / key
+        if path.suffix == ".parquet":
+            rows, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+            pq.write_table(rows.replace_schema_metadata(metadata), path, write_statistics=False, store_schema=False)
+        else:
+            path.unlink()
+    assert place.check("--since", f"{week(0):%Y-%m-%d}", *until(1)) == told
+    assert told[0].rows > ROWS - 1
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["before the others", "after them"])
 def test_files_that_were_put_together_count_once_with_those_that_they_are_made_of(place: Place, first: bool) -> None:
     keys = place.log.add(week(0), drawn(ROWS, 1), files=3)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PEERS = {
-    "evidently": ("evidently==0.7.23",),
-    "nannyml": ("nannyml==0.13.1",),
+    "evidently": ("evidently==0.7.23", "pandas==2.3.3", "pyarrow==25.0.1"),
+    "nannyml": ("nannyml==0.13.1", "pandas==2.3.3", "pyarrow==25.0.1", "statsmodels==0.14.6"),
     "whylogs": ("whylogs[viz]==1.6.4", "pandas==2.3.3", "pyarrow==25.0.1"),
 }
 

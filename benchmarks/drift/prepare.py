@@ -19,6 +19,7 @@ from benchmarks.drift.population import CATEGORIES, NUMBERS, REFERENCE_ROWS, SCO
 from mergeline.monitor.profile import profile_of
 from mergeline.release.store import model_of
 from mergeline.schema import FIRST_CATEGORY_CODE, Feature, Kind, Signature, Task
+from mergeline.serve.logschema import STATISTICS
 
 START = dt.datetime(2024, 5, 6, tzinfo=dt.UTC)
 WEEK_US = 7 * 86_400_000_000
@@ -95,10 +96,9 @@ def log(folder: Path, rows: int, sha256: str) -> None:
         with pq.ParquetWriter(
             file,
             pa.table(logged).schema,
-            compression="zstd",
-            compression_level=1,
+            compression="snappy",
             use_dictionary=coded,
-            write_statistics=["ts", "event_time"],
+            write_statistics=list(STATISTICS),
             store_schema=False,
         ) as writer:
             writer.write_table(pa.table(logged), row_group_size=GROUP_ROWS)

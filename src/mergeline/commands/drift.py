@@ -83,8 +83,6 @@ def check(
 
     Raises DegradationFound where the log is empty: a server that logs nothing is not healthy.
     """
-    # before pyarrow is first imported: its own allocator keeps more of what it took
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from mergeline.engine.engine import running
     from mergeline.logstore import open_log
     from mergeline.monitor.drift.judge import judge
@@ -289,7 +287,8 @@ def _reference(root: Path, parsed: argparse.Namespace, params: DriftParams) -> R
     from mergeline.monitor.profile import PROFILE_FILE, Profile
     from mergeline.schema import SIGNATURE_FILE, Signature
 
-    sha256, content = _content(root, parsed)
+    wanted = {PROFILE_FILE, SIGNATURE_FILE, TRAINING, *([REFERENCE] if params.classifier_rows else [])}
+    sha256, content = _content(root, parsed, wanted)
     if PROFILE_FILE not in content:
         raise VerificationError(f"model {sha256}: holds no {PROFILE_FILE} to compare with; train and release it anew")
     profile = Profile.from_json(content[PROFILE_FILE].decode("utf-8", "replace"))
@@ -302,7 +301,8 @@ def _reference(root: Path, parsed: argparse.Namespace, params: DriftParams) -> R
     return Reference(sha256, features, profile, _importance(training), rows, reason)
 
 
-def _content(root: Path, parsed: argparse.Namespace) -> tuple[str, Mapping[str, bytes]]:
+def _content(root: Path, parsed: argparse.Namespace, wanted: set[str]) -> tuple[str, Mapping[str, bytes]]:
+    """A model's SHA-256 and the bytes of its files, of the wanted ones at least."""
     from mergeline.release.fetch import fetch, local_folder
     from mergeline.release.store import model_of
 
@@ -311,9 +311,10 @@ def _content(root: Path, parsed: argparse.Namespace) -> tuple[str, Mapping[str, 
         if not folder.is_dir():
             raise ConfigurationError(f"--candidate: expected the folder of a model, found none at {folder}")
         model = model_of(folder)
-        return model.sha256, {each.name: (folder / each.name).read_bytes() for each in model.files}
-    _, wanted = wanted_release(root, parsed)
-    fetched = fetch(wanted, root, parsed.folder or local_folder(root, wanted.model_sha256))
+        names = {each.name for each in model.files} & wanted
+        return model.sha256, {name: (folder / name).read_bytes() for name in names}
+    _, release = wanted_release(root, parsed)
+    fetched = fetch(release, root, parsed.folder or local_folder(root, release.model_sha256))
     return fetched.model.sha256, fetched.content
 
 

@@ -37,6 +37,8 @@ FEATURE_PREFIX = "feature_"
 MICROSECONDS_AN_HOUR = 3_600_000_000
 MICROSECONDS_A_DAY = 24 * MICROSECONDS_AN_HOUR
 NO_CODE = -1
+# what a reader asks of a file before its rows: whether they are all of one window, model and variant
+STATISTICS = ("ts", "event_time", "schema_version", "model_sha256", "variant", "sampling_rate")
 LAST_MICROSECOND = 253_402_300_799_999_999  # of the year 9999, which days as float64 round up to the next one
 
 
@@ -196,7 +198,7 @@ class LogSchema:
             "mergeline.classes": json.dumps(signature.classes, ensure_ascii=False),
             "mergeline.threshold": "" if signature.threshold is None else repr(signature.threshold),
         }
-        return parquet_bytes(columns, metadata, statistics=("ts", "event_time"))
+        return parquet_bytes(columns, metadata, statistics=STATISTICS)
 
     def _feature_columns(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         values = np.concatenate([piece.values for piece in pieces]).T.copy()  # (features, rows): a column is contiguous

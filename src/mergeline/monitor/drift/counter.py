@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHAMPION = "champion"
+NO_MOMENTS: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 DENSE = 3  # windows whose histograms are kept as arrays while files are read; of others the sketches
 
 
@@ -76,16 +77,20 @@ class Counter:
         return _Columns(tuple(found), tuple(changes))
 
     def _group(self, file: LogFile, group: int, columns: _Columns, known: NDArray[np.uint64] | None) -> None:
-        rows = _RowsOf(file, group)
-        inside = self._inside(rows, known, file, group)
+        rows = None
+        inside = self._whole(file, group) if known is None else None
+        if inside is None:
+            rows = _RowsOf(file, group)
+            inside = self._inside(rows, known, file, group)
         if not inside:
             return
         self._note(changes=frozenset((window, change) for window, _, _ in inside for change in columns.changes))
-        names = {f"{logfile.FEATURE_PREFIX}{each.name}": each for each in columns.features}
+        score, ts = (rows.score, rows.ts) if rows else self._score(file, group)
         for _, dense, chosen in inside:
             if self._plan.sample_rows:
-                dense.choose(rows.ts, rows.score, chosen)
-            dense.score(rows.score, chosen)
+                dense.choose(ts, score, chosen)
+            dense.score(score, chosen)
+        names = {f"{logfile.FEATURE_PREFIX}{each.name}": each for each in columns.features}
         for name, chunks in file.read(group, list(names)):
             feature = names[name]
             values = logfile.one(chunks, column.texts if feature.kind is Kind.CATEGORY else column.numbers)
@@ -94,6 +99,34 @@ class Counter:
         for _, dense, _ in inside:
             dense.end()
         self._forget()
+
+    def _whole(self, file: LogFile, group: int) -> list[tuple[int, WindowTally, Rows]] | None:
+        """The window of a row group whose footer tells that all its rows are ours and of one window; else None."""
+        plan, moments = self._plan, file.span(group, logfile.TS)
+        events = file.span(group, logfile.EVENT_TIME) if file.has_event_times else moments
+        rate, version = (file.constant(group, name) for name in (logfile.RATE, logfile.VERSION))
+        if moments is None or events is None or rate is None or version is None:
+            return None
+        if (file.constant(group, logfile.VARIANT), file.constant(group, logfile.MODEL)) != (
+            CHAMPION,
+            plan.model_sha256,
+        ):
+            return None
+        if moments[1] > plan.now_us + CLOCKS_APART_US or events[1] > moments[0] + plan.ahead_us:
+            return None
+        window = self._window_of(*events)
+        if window is None:
+            return None
+        file.checked_version(version)
+        self._note(until_us=moments[1])
+        return [(window, self._of(window, float(rate)), None)]
+
+    def _score(self, file: LogFile, group: int) -> tuple[Values, NDArray[np.int64]]:
+        """The scores of a row group and, where a sample is wanted, the moments of its requests."""
+        names = [SCORE, *([logfile.TS] if self._plan.sample_rows else [])]
+        found = dict(file.read(group, names))
+        ts = logfile.one(found[logfile.TS], column.moments).filled(0) if logfile.TS in found else NO_MOMENTS
+        return logfile.one(found[SCORE], column.numbers), ts
 
     def _inside(
         self, rows: _RowsOf, known: NDArray[np.uint64] | None, file: LogFile, group: int
@@ -106,14 +139,17 @@ class Counter:
         champion = rows.is_text(rows.variant, CHAMPION)
         ours = rows.is_text(rows.model, plan.model_sha256)
         if not champion.all():
-            others = _by_place(place[~champion])
-            self._note(challengers=others)
+            self._note(challengers=_by_place(place[~champion]))
         self._note_others(rows, place, champion & ~ours)
-        found = []
         mine = np.where(champion & ours, place, OUTSIDE)
-        for window, rate, chosen in _parted(mine, rows.rate):
-            found.append((window, self._of(window, rate), chosen))
-        return found
+        return [(window, self._of(window, rate), chosen) for window, rate, chosen in _parted(mine, rows.rate)]
+
+    def _window_of(self, low: int, high: int) -> int | None:
+        """The position of the window that holds both of two times; None where none does."""
+        for position, window in enumerate(self._plan.windows):
+            if microseconds(window.start) <= low and high < microseconds(window.end):
+                return position
+        return None
 
     def _placed(self, rows: _RowsOf) -> NDArray[np.intp]:
         """The window of each row; OUTSIDE of those in none and of those whose clocks go wrong."""
@@ -125,13 +161,8 @@ class Counter:
         right = rows.ts[~ahead] if ahead.any() else rows.ts
         until = int(right.max()) if len(right) else None
         self._note(ahead=int(np.count_nonzero(ahead)), late=int(np.count_nonzero(late)), until_us=until)
-        low, high = int(rows.time.min()), int(rows.time.max())
-        for position, window in enumerate(plan.windows):
-            if microseconds(window.start) <= low and high < microseconds(window.end):
-                place = np.full(len(rows.time), position, dtype=np.intp)
-                break
-        else:
-            place = placed(rows.time, plan.windows)
+        window = self._window_of(int(rows.time.min()), int(rows.time.max()))
+        place = placed(rows.time, plan.windows) if window is None else np.full(len(rows.time), window, dtype=np.intp)
         return np.where(ahead, OUTSIDE, place) if ahead.any() else place
 
     def _without_copies(

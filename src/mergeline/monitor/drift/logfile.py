@@ -23,7 +23,7 @@ FEATURE_PREFIX = "feature_"
 TS, EVENT_TIME, REQUEST_ID = "ts", "event_time", "request_id"
 VERSION, MODEL, VARIANT, RATE = "schema_version", "model_sha256", "variant", "sampling_rate"
 NEEDED = (VERSION, REQUEST_ID, TS, MODEL, VARIANT, SCORE, RATE)
-VALUES_AT_ONCE = 2_000_000  # of a row group that is larger fewer columns are in memory together
+VALUES_AT_ONCE = 200_000  # columns that are in memory together: counted while they are in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +91,54 @@ class LogFile:
         for start in range(0, len(names), at_once):
             chosen = list(names[start : start + at_once])
             table = self._file.read_row_group(group, columns=chosen, use_threads=False)
-            for name in chosen:
-                yield name, table[name].chunks
+            columns = [(name, table[name].chunks) for name in chosen]
+            del table  # its memory is taken again by the next columns
+            while columns:
+                yield columns.pop(0)
 
-    def checked_version(self, found: Values) -> None:
-        """Raise DataError where a row has another version than the log's."""
+    def constant(self, group: int, name: str) -> Any:
+        """The one value of a column in a row group where the footer tells that it has no other; else None."""
+        found = self._told(group, name)
+        if found is None or not found.has_min_max or found.null_count or found.min != found.max:
+            return None
+        return found.min
+
+    def span(self, group: int, name: str) -> tuple[int, int] | None:
+        """The least and the greatest value of a column of times, as far as the footer tells and no row has none."""
+        found = self._told(group, name)
+        if found is None or not found.has_min_max or found.null_count:
+            return None
+        return int(found.min_raw), int(found.max_raw)
+
+    def checked_version(self, found: Any) -> None:
+        """Raise DataError where a row has another version than the log's; `found` are its `Values` or one version."""
+        if not isinstance(found, Values):
+            found = Values(np.array([found]), None)
         if len(found) and (found.known is not None or (found.values != SCHEMA_VERSION).any()):
             raise DataError(
                 f"{self.key}: expected schema_version {SCHEMA_VERSION}, found {found.values.max():g}; use a newer"
                 " mergeline"
             )
 
+    def _told(self, group: int, name: str) -> Any:
+        """A column's statistics, None where the writer left them out."""
+        found = self._file.metadata.row_group(group).column(self.schema.names.index(name)).statistics
+        return found if found is not None and found.has_null_count else None
+
     def _range(self, name: str) -> tuple[tuple[int, int] | None, bool]:
         """The least and the greatest value of a column of times, None where it is not told; whether it has no value."""
-        place = self.schema.names.index(name)
         low, high, nulls = [], [], 0
-        metadata = self._file.metadata
         for group in self.groups():
-            found = metadata.row_group(group).column(place).statistics
-            if found is None or not found.has_null_count:
+            found = self._told(group, name)
+            if found is None:
                 return None, False
             nulls += found.null_count
             if found.has_min_max:
                 low.append(int(found.min_raw))
                 high.append(int(found.max_raw))
-            elif found.null_count < metadata.row_group(group).num_rows:
+            elif found.null_count < self.rows(group):
                 return None, False
-        if nulls == metadata.num_rows:
+        if nulls == self._file.metadata.num_rows:
             return None, True
         return (None, False) if nulls else ((min(low), max(high)), False)
 

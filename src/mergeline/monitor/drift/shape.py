@@ -15,7 +15,7 @@ OUTER = (0.005, 0.995)
 
 def number_shape(then: NumberSketch, now: NumberSketch) -> Shape:
     """Return the shares of twenty bins of equal width about the middle 99 % of both; none where nothing is known."""
-    ends = [each.quantiles(OUTER) for each in (then, now) if each.known]
+    ends = [_outer(each) for each in (then, now) if each.known]
     if not ends:
         return Shape((), (), (), ())
     low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
@@ -44,6 +44,13 @@ def category_shape(then: CategoryCounts, now: CategoryCounts) -> Shape:
     if max(sides[0][-1], sides[1][-1]) > 0:
         kept.append(OTHER)
     return Shape(tuple(kept), (), *(_rounded(np.array(side[: len(kept)])) for side in sides))
+
+
+def _outer(sketch: NumberSketch) -> Floats:
+    """The quantiles of `NumberSketch.quantiles`, for which not every key's value is made."""
+    counted = np.cumsum(sketch.counts)
+    ranks = np.clip(np.ceil(np.multiply(OUTER, counted[-1])), 1, counted[-1])
+    return values_of(sketch.keys[np.searchsorted(counted, ranks)])
 
 
 def _shares(sketch: NumberSketch, inner: Floats) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mergeline.monitor.drift import tails
 from mergeline.monitor.groups import CategoryGroups, NumberGroups
-from mergeline.monitor.sketch import CategoryCounts, Counts, Floats, NumberSketch, edges, values_of
+from mergeline.monitor.sketch import CategoryCounts, Counts, Floats, NumberSketch, edges
 
 EXPECTED_ROWS = 5  # below this chi-squared is no good approximation (Cochran, 1954): such categories are added up
 
@@ -119,11 +119,11 @@ def wasserstein(keys: NDArray[np.int64], now: Floats, then: Floats) -> tuple[flo
     Each value is taken for that of its key which is nearest to zero, so that it is off by less than the key is wide.
     None, None where a value is infinite.
     """
-    values = values_of(keys)
-    if not np.isfinite(values).all():
-        return None, None
-    distance = float((np.abs(np.cumsum(now - then))[:-1] * np.diff(values)).sum())
     low, high = edges(keys)
+    if not np.isfinite(low).all() or not np.isfinite(high).all():
+        return None, None
+    values = np.where(low < 0, high, low) + 0.0
+    distance = float((np.abs(np.cumsum(now - then))[:-1] * np.diff(values)).sum())
     return distance, float(((now + then) * (high - low)).sum())
 
 

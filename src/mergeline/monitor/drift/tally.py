@@ -15,20 +15,53 @@ from mergeline.schema import Feature, Kind
 
 MIDDLE = KEYS // 2  # the key of zero
 INFINITY = 0x7F800000 >> DROPPED_BITS  # its key, counted from that of zero
-BELOW_SIGN = np.int32(MIDDLE - 1)  # the bits of a key below its sign
+TWICE = np.int32(2 * MIDDLE - 2)  # the bits of twice a magnitude
 NEGATIVE_ZERO = np.int32(-(2**31))
+
+
+class Histogram:
+    """Counts of whole numbers in a range that grows."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._counts = np.zeros(0, dtype=np.int64)
+
+    @property
+    def near(self) -> int | None:
+        """A key that the next ones are likely to lie near or above; None before the first."""
+        return self._first if len(self._counts) else None
+
+    def put(self, first: int, counts: Counts) -> None:
+        """Add counts of neighbouring keys from `first` on."""
+        if not len(self._counts):
+            self._first, self._counts = first, counts.astype(np.int64)
+            return
+        start, end = self._first, self._first + len(self._counts)
+        if first < start or first + len(counts) > end:
+            low, high = min(start, first), max(end, first + len(counts))
+            grown = np.zeros(high - low, dtype=np.int64)
+            grown[start - low : end - low] = self._counts
+            self._first, self._counts = low, grown
+        self._counts[first - self._first : first - self._first + len(counts)] += counts
+
+    def found(self) -> tuple[Counts, Counts]:
+        """Return the keys that were seen [kept] and how often each was."""
+        kept = np.flatnonzero(self._counts)
+        return kept + self._first, self._counts[kept]
 
 
 class NumberTally:
     """The histogram of one column of numbers while its values come; the same counts as `NumberSketch.of`.
 
-    Keys are counted from that of zero. Nothing is sorted and no missing value is taken out of its column, so that a
-    value costs a few nanoseconds.
+    Nothing is sorted and no missing value is taken out of its column, so that a value costs a few nanoseconds. Rows
+    with negative numbers among them are counted by magnitude and sign, of which the range is short: in the order of
+    the numbers all keys between the smallest negative and the smallest positive one would lie in it.
     """
 
     def __init__(self) -> None:
-        self._first = 0  # the key of `_counts[0]`
-        self._counts = np.zeros(0, dtype=np.int64)
+        self._positive = Histogram()  # by magnitude
+        self._signed = Histogram()  # by twice the magnitude, one more for a negative number
+        self._negative_zeros = 0
         self._missing = 0
 
     def add(self, values: NDArray[np.floating[Any]], known: NDArray[np.uint8] | None = None) -> None:
@@ -42,49 +75,54 @@ class NumberTally:
         mask = -(known.astype(np.int32)) if missing and known is not None else None
         if mask is not None:
             keys &= mask
-        negative = int(keys.min()) < 0
-        zeros = int(np.count_nonzero(keys == NEGATIVE_ZERO)) if negative else 0
-        keys >>= DROPPED_BITS
-        if negative:  # the bits of negative numbers rise as they fall
-            keys ^= (keys >> 31) & BELOW_SIGN
-        first = int(keys.min()) if mask is None else self._near(keys, mask)
-        keys -= first
-        if mask is not None:
-            keys &= mask  # the missing now stand at `first`
-            least = int(keys.min())
-            keys -= least
-            first += least
-        counts = np.bincount(keys)
-        if mask is not None:
-            counts[-least] -= missing
-        if zeros:
-            counts[-1 - first] -= zeros
-            self._put(0, np.array([zeros]))
-        self._put(first, counts)
+        histogram = self._positive
+        if int(keys.min()) < 0:
+            histogram = self._signed
+            self._negative_zeros += int(np.count_nonzero(keys == NEGATIVE_ZERO))
+            negative = keys < 0
+            keys >>= DROPPED_BITS - 1
+            keys &= TWICE
+            keys |= negative
+        else:
+            keys >>= DROPPED_BITS
+        if mask is None:
+            first = int(keys.min())
+            keys -= first
+            histogram.put(first, np.bincount(keys))
+        else:
+            self._put_known(histogram, keys, mask, missing)
 
     def sketch(self) -> NumberSketch:
         """Return what was counted so far."""
-        kept = np.flatnonzero(self._counts)
-        keys, counts = kept + self._first, self._counts[kept]
-        known = (keys <= INFINITY) & (keys >= -1 - INFINITY)
-        missing = self._missing + int(counts[~known].sum())
-        return NumberSketch(keys[known] + MIDDLE, counts[known], missing)
+        magnitudes, more = self._positive.found()
+        keys, counts = self._signed.found()
+        zeros = [self._negative_zeros] * bool(self._negative_zeros)  # they stand with the negative numbers
+        every = np.concatenate(
+            [
+                magnitudes + MIDDLE,
+                np.where(keys & 1, MIDDLE - 1 - (keys >> 1), MIDDLE + (keys >> 1)),
+                [MIDDLE - 1 for _ in zeros],
+                [MIDDLE for _ in zeros],
+            ]
+        ).astype(np.int64)
+        least = int(every.min(initial=KEYS))
+        summed = np.bincount(every - least, np.concatenate([more, counts, [-count for count in zeros], zeros]))
+        kept = np.flatnonzero(summed)
+        found, summed = kept + least, summed[kept].astype(np.int64)
+        known = (found >= MIDDLE - 1 - INFINITY) & (found <= MIDDLE + INFINITY)
+        return NumberSketch(found[known], summed[known], self._missing + int(summed[~known].sum()))
 
-    def _near(self, keys: NDArray[np.int32], mask: NDArray[np.int32]) -> int:
-        """A key that the least is likely to be: that of the rows before, so that no array of the known is made."""
-        return self._first if len(self._counts) else int(keys[mask != 0].min())
-
-    def _put(self, first: int, counts: Counts) -> None:
-        if not len(self._counts):
-            self._first, self._counts = first, counts.astype(np.int64)
-            return
-        start, end = self._first, self._first + len(self._counts)
-        if first < start or first + len(counts) > end:
-            low, high = min(start, first), max(end, first + len(counts))
-            grown = np.zeros(high - low, dtype=np.int64)
-            grown[start - low : end - low] = self._counts
-            self._first, self._counts = low, grown
-        self._counts[first - self._first : first - self._first + len(counts)] += counts
+    @staticmethod
+    def _put_known(histogram: Histogram, keys: NDArray[np.int32], mask: NDArray[np.int32], missing: int) -> None:
+        """Count the keys where the mask is -1: the others are given a key near by, and taken off its count."""
+        first = int(keys[mask != 0].min()) if histogram.near is None else histogram.near
+        keys -= first
+        keys &= mask
+        least = int(keys.min())
+        keys -= least
+        counts = np.bincount(keys)
+        counts[-least] -= missing
+        histogram.put(first + least, counts)
 
 
 class CategoryTally:
