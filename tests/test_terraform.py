@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,19 @@ def test_checkov_finds_nothing_and_reads_every_file_and_the_twin_is_found(tmp_pa
     assert ("/planted.tf", "CKV_AWS_53") in failed
     assert found["results"]["parsing_errors"] == []
     assert found["summary"]["passed"] > 100
+
+
+@pytest.mark.parametrize(("ci", "word", "other"), [("", "skipped", "failed"), ("true", "failed", "skipped")])
+def test_without_terraform_its_tests_are_skipped_with_the_reason_and_in_ci_they_fail(
+    ci: str, word: str, other: str, tmp_path: Path
+) -> None:
+    env = {**environment(tmp_path / "home"), "PATH": "", "CI": ci}
+    command = [sys.executable, "-m", "pytest", "-rfs", "-p", "no:cacheprovider", "-k", "canonical or is_valid"]
+    done = subprocess.run(
+        [*command, str(Path(__file__))], cwd=TEMPLATE, env=env, capture_output=True, text=True, check=False
+    )
+    summary = done.stdout.splitlines()[-1]
+    assert (done.returncode != 0) is (word == "failed"), done.stdout
+    assert f" {word}" in f" {summary}"
+    assert f" {other}" not in summary
+    assert "needs terraform, which `.ci/packages` installs" in done.stdout
