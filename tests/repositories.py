@@ -22,7 +22,7 @@ from mergeline.params_file import edited
 TEMPLATE = Path(__file__).parents[1]
 MONTHS = ("2013-01", "2013-02", "2013-03")
 # variables that are read when a command runs, and not by a library that is imported
-READ_LATE = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "AWS_")
+READ_LATE = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "AWS_", "GITHUB_")
 EVERY = 15  # of a month's rows one in so many, so that a whole run takes seconds
 
 
@@ -84,8 +84,9 @@ class Repository:
 
 
 def bare_environment(home: Path) -> dict[str, str]:
-    """This machine's environment, without its settings for DVC, MLflow, Git and AWS, with this folder as home."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "GIT_", "AWS_"))}
+    """This machine's environment with this folder as home, without settings for DVC, MLflow, Git, AWS and GitHub."""
+    foreign = ("DVC", "MLFLOW", "GIT_", "AWS_", "GITHUB_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     tools = str(Path(sys.executable).parent)
     # threads that wait must not spin: the workers of the test run share the cores
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

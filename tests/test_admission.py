@@ -291,7 +291,7 @@ NOT_AS_WRITTEN: dict[str, dict[str, Any]] = {
     "a gate without an outcome": {"gates": [{"name": "floors"}]},
     "an unknown outcome": {"gates": [{"name": "floors", "outcome": "waived"}]},
     "an outcome that is a mapping": {"gates": [{"name": "floors", "outcome": {}}]},
-    "an unknown gate": {"gates": [{"name": "luck", "outcome": "passed"}]},
+    "an unknown gate without an outcome": {"gates": [{"name": "luck"}]},
     "a name that is a list": {"gates": [{"name": ["floors"], "outcome": "passed"}]},
 }
 MALFORMED: list[Any] = [
@@ -347,7 +347,7 @@ def of_more_data(root: Path) -> None:
     change_receipt(root, data={**DATA, "extra": "e" * 32})
 
 
-def of_another_serving_contract(root: Path) -> None:
+def of_a_newer_serving_contract(root: Path) -> None:
     change_receipt(root, serving_contract=SERVING_CONTRACT + 1)
 
 
@@ -393,7 +393,7 @@ RECEIPTS: dict[Callable[[Path], None], str] = {
     of_other_data: f"the data are {'d' * 32}.dir, the receipt says {'e' * 32}.dir",
     of_no_data: f"the data are {'d' * 32}.dir, the receipt says None",
     of_more_data: "it names data called extra",
-    of_another_serving_contract: "its serving contract is 2, this code's is 1",
+    of_a_newer_serving_contract: "its serving contract is 2, servers know 1 (see docs/verdict.md, Two pull requests)",
     of_another_evaluation: f"the receipt says {'7' * 12}",
     an_evaluation_that_was_edited: "reports/evaluation.json is ",
     of_another_champion: f"models/champion.json names {NEW.model.sha256}, the receipt {'9' * 64}",
@@ -548,11 +548,36 @@ def test_a_champion_that_cannot_be_read_is_refused(branch: Path, content: bytes 
     assert "models/champion.json names None, the receipt " in said["receipt"]
 
 
-def test_a_champion_with_a_gate_of_another_version_is_refused(branch: Path) -> None:
+def with_gates(root: Path, **gates: Any) -> None:
+    """Give the policy that `models/champion.json` holds other settings."""
+    record = json.loads((root / CHAMPION).read_text())
+    record["gates"] |= gates
+    (root / CHAMPION).write_text(json.dumps(record))
+
+
+def test_settings_of_gates_that_only_newer_code_knows_are_named_and_not_held_against_the_branch(branch: Path) -> None:
+    with_gates(branch, luck={"max": 1}, size={"max_mib": 100.0, "packed": True})
+    assert refused(branch) == {}
+    said = found(branch)["champion"].said
+    assert said.endswith("; settings of gates that only this branch's code knows: size.packed, luck")
+
+
+@pytest.mark.parametrize(
+    "gates", [{"size": {"max_mib": 1e6, "packed": True}}, {"floors": {"roc_auc": 0.1}, "luck": {}}]
+)
+def test_r4_twin_a_setting_that_the_base_knows_is_held_against_it_beside_one_that_it_does_not_know(
+    branch: Path, gates: dict[str, Any]
+) -> None:
+    with_gates(branch, **gates)
+    assert list(refused(branch)) == ["champion"]
+    assert "the policy has changed since the comparison" in refused(branch)["champion"]
+
+
+def test_a_champion_of_newer_code_that_holds_more_than_settings_is_refused(branch: Path) -> None:
     record = json.loads((branch / CHAMPION).read_text())
     record["gates"]["luck"] = {}
-    (branch / CHAMPION).write_text(json.dumps(record))
-    assert "luck: unknown key" in refused(branch)["champion"]
+    (branch / CHAMPION).write_text(json.dumps(record | {"waived": True}))
+    assert "unknown keys waived" in refused(branch)["champion"]
 
 
 # ---- releases --------------------------------------------------------------------------------------------------------
@@ -675,6 +700,32 @@ def test_r19_twin_a_rejected_candidate_is_refused_with_the_gates_that_failed(bra
     (branch / COMPARISON).write_text(comparison(model_of(branch / CANDIDATE).sha256, "reject", gates=gates))
     put(branch, STAGING, SERVED)
     assert refused(branch) == {"verdict": "better by 0.1 (failed: slices, floors)"}
+
+
+@pytest.mark.parametrize("verdict", ["promote", "hold"])
+def test_a_gate_that_only_newer_code_knows_is_counted_and_refuses_where_it_failed(branch: Path, verdict: str) -> None:
+    def judged(outcome: str) -> dict[str, str]:
+        gates = [{"name": "size", "outcome": "passed"}, {"name": "luck", "outcome": outcome}]
+        (branch / COMPARISON).write_text(comparison(model_of(branch / CANDIDATE).sha256, verdict, gates=gates))
+        return refused(branch)
+
+    if verdict == "hold":
+        put(branch, STAGING, SERVED)
+    for outcome in ("passed", "not applicable"):
+        assert judged(outcome) == {}
+        assert found(branch)["verdict"].said == "better by 0.1 (1 of 2 gates are this branch's own: luck)"
+    assert judged("failed") == {"verdict": "better by 0.1 (failed: luck) (1 of 2 gates are this branch's own: luck)"}
+
+
+def test_a_model_of_an_older_serving_contract_is_served_by_newer_servers(
+    branch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mergeline.admission.SERVING_CONTRACT", SERVING_CONTRACT + 1)
+    assert refused(branch) == {}
+    of_a_newer_serving_contract(branch)  # which servers know by now
+    assert refused(branch) == {}
+    change_receipt(branch, serving_contract=SERVING_CONTRACT + 2)  # the twin
+    assert list(refused(branch)) == ["receipt"]
 
 
 def test_a_rejected_candidate_whose_lock_is_the_bases_is_not_judged_again(settled: Path) -> None:

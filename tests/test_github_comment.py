@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from mergeline.errors import ConfigurationError, DataError, MergelineError
 from mergeline.github.client import Patience
-from mergeline.github.comment import LARGEST_CHARACTERS, Comment, body_of, decided, mark
+from mergeline.github.comment import LARGEST_CHARACTERS, Comment, body_of, decided, is_marked, mark, watermark
 from mergeline.github.excerpt import excerpt
 from mergeline.github.posting import LARGEST_SUMMARY_BYTES, append_summary, post
 
@@ -77,11 +78,11 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
 def test_the_first_run_creates_the_comment_later_ones_patch_it_and_an_equal_one_writes_nothing(job: Job) -> None:
     assert job.post() == "added to the summary; pull request #1: the comment 'report' is created"
-    assert job.bodies() == ["<!-- mergeline: report -->\n# The verdict\n\nbetter\n"]
+    assert job.bodies() == [f"<!-- mergeline: report -->\n# The verdict\n\nbetter\n\n{watermark('report')}"]
     assert "stands as it is" in job.post()
     job.write("# The verdict\n\nworse\n")
     assert "brought up to date" in job.post()
-    assert job.bodies() == ["<!-- mergeline: report -->\n# The verdict\n\nworse\n"]
+    assert job.bodies() == [f"<!-- mergeline: report -->\n# The verdict\n\nworse\n\n{watermark('report')}"]
     comments = f"/repos/{HERE}/issues"
     number = job.github.hub.repository(HERE)["comments"][0]["id"]
     assert job.github.writes() == [("POST", f"{comments}/1/comments"), ("PATCH", f"{comments}/comments/{number}")]
@@ -166,6 +167,65 @@ def test_a_title_that_could_end_its_mark_is_refused_before_anything_is_written(j
     assert job.github.told == []
 
 
+# ---- Beside CML ------------------------------------------------------------------------------------------------------
+
+
+def of_cml(title: str, sha: str = "1f" * 20, report: str = "# The verdict\n\nolder") -> str:
+    """A comment as `cml comment update --watermark-title=TITLE` leaves it."""
+    return f'{report}\n\n![](https://cml.dev/watermark.png#{sha} "CML watermark {title}")'
+
+
+def cml_finds(body: str, title: str) -> bool:
+    """Whether CML 0.20.6 takes a comment for its own: by this pattern anywhere in it, whatever the commit."""
+    return (
+        re.search(rf'!\[\]\(https://cml\.dev/watermark\.png#[0-9a-fA-F]+ "CML watermark {title}"\)', body) is not None
+    )
+
+
+@pytest.mark.parametrize("before", [0, 40])
+def test_a_comment_that_cml_made_is_taken_over_on_any_page_and_cml_finds_it_again(job: Job, before: int) -> None:
+    for number in range(before):
+        job.github.hub.comment(HERE, 1, "ada", f"talk {number}")
+    theirs = job.github.hub.comment(HERE, 1, BOT, of_cml("report"))
+    assert "brought up to date" in job.post()
+    assert len(job.bodies()) == before + 1
+    assert theirs["body"].startswith(f"{mark('report')}\n# The verdict\n\nbetter\n")
+    assert cml_finds(theirs["body"], "report")
+    theirs["body"] = of_cml("report")  # as CML patches it
+    assert "brought up to date" in job.post()
+    assert len(job.bodies()) == before + 1
+
+
+def test_what_cml_made_anew_at_each_run_because_it_reads_one_page_is_one_comment_again(job: Job) -> None:
+    job.post()
+    for sha in ("a" * 40, "b" * 40):
+        job.github.hub.comment(HERE, 1, BOT, of_cml("report", sha))
+    assert "2 of an earlier race removed" in job.post()
+    assert len(job.bodies()) == 1
+
+
+@pytest.mark.parametrize(
+    ("login", "body"),
+    [
+        pytest.param("eve", of_cml("report"), id="somebody else's"),
+        pytest.param(BOT, of_cml("drift"), id="another title"),
+        pytest.param(BOT, of_cml("report of June"), id="a title that only begins like it"),
+        pytest.param(BOT, f"{of_cml('report')}\nwhat is this?", id="one that goes on behind the mark"),
+        pytest.param(BOT, "see " + of_cml("report", report="").strip(), id="one that mentions the mark"),
+        pytest.param(BOT, of_cml("report").replace("cml.dev", "cmlxdev"), id="another picture"),
+    ],
+)
+def test_twin_a_comment_that_is_not_cmls_own_of_this_title_is_left_alone(job: Job, login: str, body: str) -> None:
+    there = job.github.hub.comment(HERE, 1, login, body)
+    assert "is created" in job.post()
+    assert there["body"] == body
+
+
+def test_the_mark_of_cml_is_hidden_and_no_picture_is_asked_for() -> None:
+    assert re.sub(r"<!--.*?-->", "", body_of("report", "x\n", "REST"), flags=re.DOTALL).strip() == "x"
+    assert is_marked(Comment(1, BOT, True, of_cml(r"model\_report")), "model_report")  # as CML writes it
+
+
 # ---- Too long --------------------------------------------------------------------------------------------------------
 
 
@@ -174,8 +234,10 @@ def test_a_report_that_is_too_long_is_cut_at_a_line_and_says_where_the_rest_is(j
     job.post()
     body = job.bodies()[0]
     assert LARGEST_CHARACTERS - 300 < len(body) <= LARGEST_CHARACTERS
-    assert "[the run](https://github.com/octo/model/actions/runs/7)" in body.splitlines()[-1]
-    assert body.splitlines()[-3].endswith("of many")
+    *_, last, _, rest, _, end = body.splitlines()
+    assert last.endswith("of many")
+    assert "[the run](https://github.com/octo/model/actions/runs/7)" in rest
+    assert end == watermark("report")
     assert job.summary().endswith("line 4999 of many\n")
 
 
@@ -281,7 +343,7 @@ def test_s12_nothing_but_the_api_is_asked_and_only_for_comments(job: Job) -> Non
 
 
 def test_the_body_is_the_report_word_for_word() -> None:
-    assert body_of("a", "| x |\n", "REST") == "<!-- mergeline: a -->\n| x |\n"
+    assert body_of("a", "| x |\n", "REST") == f"<!-- mergeline: a -->\n| x |\n\n{watermark('a')}"
 
 
 # ---- As a user -------------------------------------------------------------------------------------------------------

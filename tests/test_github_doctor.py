@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from github_state import ACTIONS, EVERYTHING, Hub, token
 
 from mergeline.errors import ConfigurationError
 from mergeline.github.client import Client, Patience
-from mergeline.github.codeowners import owners, parse, placeholders, uncovered
+from mergeline.github.codeowners import WATCHED, owners, parse, placeholders, uncovered
 from mergeline.github.doctor import doctor
 from mergeline.github.reading import repository_of
 from mergeline.github.ruleset import FILE
@@ -27,7 +28,7 @@ from mergeline.github.settings import PARTS, REGION, Setting
 TEMPLATE = Path(__file__).parents[1]
 HERE = "octo/model"
 QUICK = Patience(tries=1, backoff_s=0, timeout_s=5)
-OWNED = "/.github/ @octo/ml\n/dvc.yaml @octo/ml\n/k8s/overlays/production/ @octo/ml\n"
+OWNED = (TEMPLATE / ".github/CODEOWNERS").read_text(encoding="utf-8").replace("@OWNER/ml-platform", "@octo/ml")
 ROLE = "arn:aws:iam::123456789012:role/train"
 UPGRADE = "Upgrade to GitHub Pro or make this repository public to enable this feature."
 REFUSED = {"status": 403, "body": {"message": UPGRADE, "status": "403"}}
@@ -465,6 +466,94 @@ def test_the_twin_a_workflow_with_a_name_of_its_own_is_found() -> None:
     assert "other" in environments_in(planted)
 
 
+# ---- What lies in the checkout ---------------------------------------------------------------------------------------
+
+
+def record_in(root: Path, store: str, remote: str) -> None:
+    """Let the checkout name a model store and a DVC remote."""
+    shutil.copy(TEMPLATE / "params.yaml", root / "params.yaml")
+    with (root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nrelease:\n  store: {store}\n")
+    (root / ".dvc").mkdir(exist_ok=True)
+    text = (TEMPLATE / ".dvc/config").read_text(encoding="utf-8")
+    (root / ".dvc/config").write_text(text.replace("../.mergeline/remote", remote), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("store", "remote", "said"),
+    [
+        ("s3://b/models", "s3://b/dvc", []),
+        (".mergeline/store", "s3://b/dvc", ["the model store is .mergeline/store, a folder that no other machine has"]),
+        ("s3://b/models", "../.mergeline/remote", ["the DVC remote is ../.mergeline/remote, a folder"]),
+        (".mergeline/store", "../x", ["the model store is .mergeline/store", "the DVC remote is ../x"]),
+        ("/mnt/store", "s3://b/dvc", ["the model store is /mnt/store, a folder that no other machine has"]),
+    ],
+)
+def test_recording_into_a_folder_that_no_other_machine_has_is_broken(
+    github: GitHub, root: Path, store: str, remote: str, said: list[str]
+) -> None:
+    record_in(root, store, remote)
+    assert findings(github, root)["recording"]["state"] == "off"
+    here(github)["variables"]["MERGELINE_RECORD"] = "true"
+    found = findings(github, root)["recording"]
+    assert found["state"] == ("broken" if said else "ok")
+    assert len(found["mend"]) == len(said)
+    assert [each for each in said if each not in found["said"]] == []
+
+
+def test_a_disk_that_ones_own_runners_share_is_reached_by_all_of_them_alone(github: GitHub, root: Path) -> None:
+    record_in(root, "/mnt/store", "/mnt/dvc")
+    here(github)["variables"] |= {"MERGELINE_RECORD": "true", "TRAIN_RUNNER": "ours"}
+    assert findings(github, root)["recording"]["state"] == "broken"  # the twin: main's jobs run elsewhere
+    here(github)["variables"]["MAIN_RUNNER"] = "main"
+    assert findings(github, root)["recording"]["state"] == "ok"
+
+
+def test_the_template_itself_records_into_folders_and_the_printed_line_names_a_store(
+    github: GitHub, root: Path
+) -> None:
+    record_in(root, "x", "s3://b/dvc")
+    shutil.copy(TEMPLATE / "params.yaml", root / "params.yaml")
+    here(github)["variables"]["MERGELINE_RECORD"] = "true"
+    for _ in range(2):  # once where there is no section, once where there is one
+        (line,) = findings(github, root)["recording"]["mend"]
+        subprocess.run(line.replace("BUCKET", "b"), shell=True, cwd=root, check=True)
+        assert findings(github, root)["recording"]["state"] == "ok"
+        text = (root / "params.yaml").read_text()
+        (root / "params.yaml").write_text(text.replace("s3://b/models", ".mergeline/store"))
+
+
+def test_a_remote_that_is_not_named_is_broken(github: GitHub, root: Path) -> None:
+    (root / ".dvc").mkdir()
+    (root / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    here(github)["variables"]["MERGELINE_RECORD"] = "true"
+    found = findings(github, root)["recording"]
+    assert (found["state"], found["mend"]) == ("broken", ["mergeline remote s3://BUCKET/dvc"])
+
+
+def test_workflows_that_wait_for_another_branch_than_the_default_one_are_broken(github: GitHub, root: Path) -> None:
+    shutil.copytree(TEMPLATE / ".github/workflows", root / ".github/workflows")
+    assert "branches of the workflows" not in findings(github, root)
+    github.hub.repository(HERE)["default_branch"] = "master"
+    found = findings(github, root)["branches of the workflows"]
+    assert found["state"] == "broken"
+    assert "promote.yml" in found["said"]
+    assert "start on main alone, the default branch is master" in found["said"]
+    assert found["mend"] == [f"gh api -X POST repos/{HERE}/branches/master/rename -f new_name=main"]
+    for path in (root / ".github/workflows").glob("*.yml"):
+        path.write_text(path.read_text().replace("branches: [main]", "branches: [master]"))
+    assert "branches of the workflows" not in findings(github, root)
+
+
+@pytest.mark.parametrize("name", ["STAGING_URL", "MLFLOW_TRACKING_URI"])
+def test_s2_an_environment_that_a_part_uses_alone_is_asked_for(github: GitHub, root: Path, name: str) -> None:
+    here(github)["variables"][name] = "https://example.org"
+    found = findings(github, root)
+    assert states(found, "broken") == {"environment release"}
+    carry_out(github, root, found["environment release"]["mend"])
+    assert findings(github, root)["environment release"]["said"] == "is there, for main alone"
+
+
 # ---- The commands ----------------------------------------------------------------------------------------------------
 
 
@@ -552,7 +641,7 @@ def test_the_last_line_that_matches_names_the_owners(text: str, path: str, owned
             ("k8s/overlays/production/**",),
         ),
         ("* @a", ()),
-        ("", (".github/**", "dvc.yaml", "k8s/overlays/production/**")),
+        ("", tuple(WATCHED)),
     ],
 )
 def test_what_decides_and_deploys_has_to_have_owners(text: str, open_paths: tuple[str, ...]) -> None:
@@ -564,7 +653,8 @@ def test_code_owners_are_off_without_rules_and_broken_beside_them(github: GitHub
     assert findings(github, root)["CODEOWNERS"]["state"] == "off"
     protect(github)
     found = findings(github, root)["CODEOWNERS"]
-    assert (found["state"], found["said"]) == ("broken", "nobody owns dvc.yaml, k8s/overlays/production/**")
+    others = ", ".join(each for each in WATCHED if each != ".github/**")
+    assert (found["state"], found["said"]) == ("broken", f"nobody owns {others}")
     carry_out(github, root, found["mend"])
     assert findings(github, root)["CODEOWNERS"]["state"] == "ok"
     here(github)["codeowners_errors"] = [{"line": 3, "kind": "Unknown owner"}]
@@ -577,6 +667,12 @@ def test_the_templates_own_file_covers_all_of_it_once_its_owner_is_somebody() ->
     text = (TEMPLATE / ".github/CODEOWNERS").read_text(encoding="utf-8")
     assert uncovered(parse(text.replace("@OWNER/", "@octo/"))) == ()
     assert "@OWNER/ml-platform" in placeholders(parse("* @OWNER/ml-platform"))
+
+
+@pytest.mark.parametrize("line", [line for line in OWNED.splitlines() if line.startswith("/")])
+def test_twin_a_line_that_is_taken_out_of_the_templates_file_is_missed(line: str) -> None:
+    (missed,) = uncovered(parse(OWNED.replace(line, "")))
+    assert line.startswith(f"/{missed.removesuffix('**')}")
 
 
 # ---- What cannot be seen ---------------------------------------------------------------------------------------------

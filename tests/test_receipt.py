@@ -13,7 +13,7 @@ from test_model import hashes, names
 
 from mergeline.errors import VerificationError
 from mergeline.release.model import Model, ModelFile
-from mergeline.release.receipt import SERVING_CONTRACT, Receipt, format_receipt, parse_receipt
+from mergeline.release.receipt import MODEL_CONTRACT, SERVING_CONTRACT, Receipt, format_receipt, parse_receipt
 
 RECEIPT = Receipt(
     model=Model.of([ModelFile("signature.json", "b" * 64, 2), ModelFile("model.onnx", "a" * 64, 7)]),
@@ -129,3 +129,7 @@ def test_a_model_of_unknown_sizes_gets_no_receipt() -> None:
     model = Model.of([ModelFile("model.onnx", "a" * 64)])
     with pytest.raises(VerificationError, match=r"model\.files\.model\.onnx\.size"):
         format_receipt(Receipt(model, "c" * 64, {}, None, "f" * 64, None))
+
+
+def test_a_server_of_this_code_knows_the_models_of_this_code() -> None:
+    assert 1 <= MODEL_CONTRACT <= SERVING_CONTRACT

@@ -27,7 +27,7 @@ from mergeline.layout import (
     STAGING,
 )
 from mergeline.params import PARAMS_FILE
-from mergeline.release.champion import Champion
+from mergeline.release.champion import parse_newer
 from mergeline.release.manifests import NO_RELEASE, Release, parse_release
 from mergeline.release.receipt import SERVING_CONTRACT, parse_receipt
 from mergeline.release.records import retirements
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mergeline.release.receipt import Receipt
 
 AGAIN = "`mergeline repro` and `mergeline record` bring the branch up to date"
+TWO = "docs/verdict.md, Two pull requests"
 FORK = "on a fork, a maintainer pushes the branch to this repository first"
 
 
@@ -65,7 +66,7 @@ def findings(root: Path, base: str | None, settings: Params) -> Iterator[Finding
     yield _fresh(stale)
     if stale and not (root / COMPARISON).exists():
         return  # no stage was ever recorded, so that nothing else can be asked
-    yield _receipt(root)
+    yield _receipt(root, base)
     yield _champion(root, base, settings)
     comparison = _comparison(root)
     yield from _releases(root, base, settings, comparison, unchanged=unchanged)
@@ -110,20 +111,23 @@ def _fresh(stale: dict[str, str]) -> Finding:
     return Finding("fresh", False, f"the branch holds no result of its inputs ({said}); {AGAIN}; {FORK}")
 
 
-def _receipt(root: Path) -> Finding:
+def _receipt(root: Path, base: str | None) -> Finding:
     try:
-        receipt = parse_receipt((root / RECEIPT).read_text(encoding="utf-8"))
+        content = (root / RECEIPT).read_bytes()
+        receipt = parse_receipt(content.decode("utf-8"))
     except FileNotFoundError:
         return Finding("receipt", False, f"there is no {RECEIPT}; {AGAIN}")
     except (UnicodeDecodeError, VerificationError) as err:
         return Finding("receipt", False, f"{RECEIPT} cannot be read ({err}); {AGAIN}")
-    wrong = list(_receipt_problems(root, receipt))
+    is_own = content not in base_branch.receipts(root, base)
+    wrong = list(_receipt_problems(root, receipt, is_own=is_own))
     if wrong:
         return Finding("receipt", False, f"{RECEIPT} is another result's: {'; '.join(wrong)}; {AGAIN}")
     return Finding("receipt", True, f"the receipt is that of {LOCK}, the data and model {receipt.model.sha256[:12]}")
 
 
-def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
+def _receipt_problems(root: Path, receipt: Receipt, *, is_own: bool) -> Iterator[str]:
+    """What a receipt says that is not so here; the commit of one that is the base's may be gone with its branch."""
     from mergeline.release.store import model_of
 
     lock = files.sha256(root / LOCK) if (root / LOCK).exists() else "missing"
@@ -141,10 +145,10 @@ def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
     others = sorted(receipt.data.keys() - {DATA.name})
     if others:
         yield f"it names data called {', '.join(others)}"
-    if receipt.serving_contract != SERVING_CONTRACT:
-        yield f"its serving contract is {receipt.serving_contract}, this code's is {SERVING_CONTRACT}"
+    if receipt.serving_contract > SERVING_CONTRACT:
+        yield f"its serving contract is {receipt.serving_contract}, servers know {SERVING_CONTRACT} (see {TWO})"
     commit = (receipt.training_commit or "").removesuffix("-dirty")
-    if commit and git.head_commit(root) is not None and git.commit_of(root, commit) is None:
+    if is_own and commit and git.head_commit(root) is not None and git.commit_of(root, commit) is None:
         yield f"it was trained from commit {commit[:12]}, which is not here"
     champion = _served(root)
     if receipt.champion_sha256 != champion:
@@ -156,14 +160,13 @@ def _receipt_problems(root: Path, receipt: Receipt) -> Iterator[str]:
 def _served(root: Path) -> str | None:
     """The champion of the comparison; None where there is none, or its file cannot be read."""
     try:
-        standing = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
+        standing, _ = parse_newer((root / CHAMPION).read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, VerificationError):
         return None
     return standing.served.model_sha256 if standing.served else None
 
 
 def _comparison(root: Path) -> dict[str, Any]:
-    from mergeline.gates import GATES
     from mergeline.gates.gate import Outcome
     from mergeline.gates.verdict import Verdict
 
@@ -171,7 +174,9 @@ def _comparison(root: Path) -> dict[str, Any]:
     try:
         well = found["verdict"] in list(Verdict) and isinstance(found["sentence"], str)
         well = well and isinstance(found["candidate"]["sha256"], str)
-        well = well and all(each["name"] in GATES and each["outcome"] in list(Outcome) for each in found["gates"])
+        well = well and all(
+            isinstance(each["name"], str) and each["outcome"] in list(Outcome) for each in found["gates"]
+        )
     except (KeyError, TypeError):
         well = False
     if not well:
@@ -183,14 +188,15 @@ def _comparison(root: Path) -> dict[str, Any]:
 def _champion(root: Path, base: str | None, settings: Params) -> Finding:
     now = base_branch.expected(root, base, settings)
     try:
-        then = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
+        then, newer = parse_newer((root / CHAMPION).read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, VerificationError) as err:
         return Finding("champion", False, f"{CHAMPION} cannot be read ({err}); {AGAIN}")
     if then == now and now != base_branch.standing(root, base, settings):
         return Finding("champion", True, "this branch brings no result of its own: nothing is compared anew")
     if then == now:
         whom = f"model {now.served.model_sha256[:12]}" if now.served else f"a baseline ({now.without})"
-        return Finding("champion", True, f"the comparison is with what production serves now: {whom}")
+        more = f"; settings of gates that only this branch's code knows: {', '.join(newer)}" if newer else ""
+        return Finding("champion", True, f"the comparison is with what production serves now: {whom}{more}")
     if then.served != now.served:
         served = now.served.model_sha256[:12] if now.served else "no model"
         compared = then.served.model_sha256[:12] if then.served else "a baseline"
@@ -264,9 +270,15 @@ def _but_image(release: Release) -> tuple[str | None, ...]:
 def _verdict(comparison: dict[str, Any], *, unchanged: bool) -> Finding:
     if unchanged:
         return Finding("verdict", True, "this branch brings no result of its own: nothing is to be judged")
+    from mergeline.gates import GATES
+
+    names = [gate["name"] for gate in comparison["gates"]]
     failed = [gate["name"] for gate in comparison["gates"] if gate["outcome"] == "failed"]
+    new = [name for name in names if name not in GATES]
     named = f" (failed: {', '.join(failed)})" if failed else ""
-    return Finding("verdict", comparison["verdict"] != "reject", f"{comparison['sentence']}{named}")
+    brought = f" ({len(new)} of {len(names)} gates are this branch's own: {', '.join(new)})" if new else ""
+    held = comparison["verdict"] != "reject" and not failed
+    return Finding("verdict", held, f"{comparison['sentence']}{named}{brought}")
 
 
 def differences(old: Any, new: Any, where: str = "", tolerance: float = 1e-6) -> Iterator[str]:

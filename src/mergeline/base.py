@@ -116,6 +116,13 @@ def _receipts(root: Path, base: str) -> set[tuple[str | None, str | None]]:
     return found
 
 
+def receipts(root: Path, base: str | None) -> tuple[bytes, ...]:
+    """Return the receipt that the base branch has now, and the one that it had where this branch left it."""
+    commits = (base, git.fork_point(root, base)) if base is not None else ()
+    found = (git.read(root, commit, RECEIPT) for commit in commits if commit)
+    return tuple(dict.fromkeys(content for content in found if content is not None))
+
+
 def receipt(root: Path, base: str | None) -> Receipt | None:
     """Return the base branch's receipt; None where it has none."""
     content = git.read(root, base, RECEIPT) if base is not None else None

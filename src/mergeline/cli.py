@@ -228,7 +228,7 @@ def _record(parsed: argparse.Namespace) -> str:
 def _gate(parsed: argparse.Namespace) -> str:
     from mergeline.commands import gate
 
-    return gate.gate(parsed.root, parsed.base, rerun=parsed.rerun, alone=parsed.only_rerun)
+    return gate.gate(parsed.root, parsed.base, os.environ, rerun=parsed.rerun, alone=parsed.only_rerun)
 
 
 def _resync(parsed: argparse.Namespace) -> str:

@@ -13,7 +13,7 @@ from mergeline.admission import release_for
 from mergeline.changes import CODE
 from mergeline.commands.report import refuse_stale
 from mergeline.commands.repro import is_stored, repro
-from mergeline.commands.settings import load_params
+from mergeline.commands.settings import load_judged
 from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.layout import CANDIDATE, COMPARISON, LOCK, RECEIPT, RECORDED, STAGING
 from mergeline.release.manifests import NO_RELEASE, format_release
@@ -34,7 +34,7 @@ def record(root: Path, base: str | None) -> str:
     Nothing but generated files is committed. Raises `ConfigurationError` where inputs are not committed yet: a result
     belongs to a commit; `DataError` for records that are out of date, `VerificationError` for a receipt of others.
     """
-    settings = load_params(root)
+    settings = load_judged(root)
     changed = git.changed_files(root, ignoring=RECORDED)
     if changed:
         some = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")

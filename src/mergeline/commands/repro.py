@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def repro(
     recover(root)
     champion(root, base)
     ran = pipeline.reproduce(root, force=force, pull=pull)
-    found = write_receipt(root)
+    found = write_receipt(root, git.base_branch(root, base))
     if tracking:
         _track_or_warn(root, environment)
     if ran or not all((root / path).exists() for path in (REPORT_MARKDOWN, REPORT_HTML)):
@@ -96,11 +96,16 @@ def _track_or_warn(root: Path, environment: Mapping[str, str]) -> None:
         logger.warning("warning: %s", err)
 
 
-def write_receipt(root: Path) -> Receipt:
-    """Write `models/manifest.json` for what lies here, and return it; one of the same dvc.lock keeps its commit."""
+def write_receipt(root: Path, base: str | None) -> Receipt:
+    """Write `models/manifest.json` for what lies here, and return it; one of the same dvc.lock keeps its commit.
+
+    A result that the base branch has keeps the base's receipt, also where no clone has its commit any more: the branch
+    that was merged by squashing is gone.
+    """
     from mergeline.release.receipt import format_receipt
 
     found = receipt_of(root)
+    found = _inherited(root, base, found) or found
     text = format_receipt(found)
     path = root / RECEIPT
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -111,7 +116,7 @@ def write_receipt(root: Path) -> Receipt:
 def receipt_of(root: Path) -> Receipt:
     """Return the receipt that belongs to the candidate, the lock and the data that lie here."""
     from mergeline.release.champion import Champion
-    from mergeline.release.receipt import SERVING_CONTRACT, Receipt
+    from mergeline.release.receipt import MODEL_CONTRACT, Receipt
     from mergeline.release.store import model_of
 
     standing = Champion.from_json((root / CHAMPION).read_text(encoding="utf-8"))
@@ -123,8 +128,22 @@ def receipt_of(root: Path) -> Receipt:
         training_commit=_training_commit(root, lock),
         evaluation_sha256=files.sha256(root / EVALUATION),
         champion_sha256=standing.served.model_sha256 if standing.served else None,
-        serving_contract=SERVING_CONTRACT,
+        serving_contract=MODEL_CONTRACT,
     )
+
+
+def _inherited(root: Path, base: str | None, mine: Receipt) -> Receipt | None:
+    """The base branch's receipt of this very result: it may name another commit, and an older serving contract."""
+    from mergeline.release.receipt import parse_receipt
+
+    for content in base_branch.receipts(root, base):
+        try:
+            theirs = parse_receipt(content.decode("utf-8", "replace"))
+        except VerificationError:
+            continue
+        if replace(mine, training_commit=theirs.training_commit, serving_contract=theirs.serving_contract) == theirs:
+            return theirs
+    return None
 
 
 def _training_commit(root: Path, lock: str) -> str | None:

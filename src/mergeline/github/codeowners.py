@@ -11,8 +11,13 @@ NOBODY = "@OWNER"  # of the template
 # One path under each pattern that has to have owners.
 WATCHED = {
     ".github/**": (".github/workflows/retrain.yml", ".github/actions/setup/action.yml", ".github/CODEOWNERS"),
+    ".ci/**": (".ci/place_results.py", ".ci/new/file"),
+    "requirements/**": ("requirements/dev.in", "requirements/new/file.txt"),
     "dvc.yaml": ("dvc.yaml",),
+    "params.yaml": ("params.yaml",),
     "k8s/overlays/production/**": ("k8s/overlays/production/release.yaml", "k8s/overlays/production/new/file.yaml"),
+    "k8s/retirements.yaml": ("k8s/retirements.yaml",),
+    "terraform/**": ("terraform/main.tf", "terraform/new/file.tf"),
 }
 
 

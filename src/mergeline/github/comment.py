@@ -13,6 +13,7 @@ from mergeline.github.excerpt import excerpt
 
 LARGEST_CHARACTERS = 65_536  # what GitHub takes as the body of a comment
 LOOKS = 3  # at the comments that are there, where an answer was lost
+CML = "https://cml.dev/watermark.png"  # the picture at the end of CML's comments, by which it knows them
 _TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./:-]{0,99}")
 
 
@@ -48,15 +49,26 @@ def mark(title: str) -> str:
     return f"<!-- mergeline: {title} -->"
 
 
+def watermark(title: str) -> str:
+    """Return the last line, by which `cml comment update --watermark-title` knows the comment.
+
+    It is hidden, so that no reader asks for the picture; CML looks at the text alone.
+
+    >>> watermark("drift")
+    '<!-- ![](https://cml.dev/watermark.png#0 "CML watermark drift") -->'
+    """
+    return f'<!-- ![]({CML}#0 "{_cml_title(title)}") -->'
+
+
 def body_of(title: str, report: str, rest: str) -> str:
     """Return the body of the comment; a report that is too long ends with where the rest is."""
-    first = f"{mark(title)}\n"
-    return first + excerpt(report, LARGEST_CHARACTERS - len(first), rest)
+    first, last = f"{mark(title)}\n", f"\n\n{watermark(title)}"
+    return first + excerpt(report, LARGEST_CHARACTERS - len(first) - len(last), rest).rstrip() + last
 
 
 def is_marked(comment: Comment, title: str) -> bool:
-    """Whether a comment begins with the mark; one that quotes it does not."""
-    return comment.body.lstrip().startswith(mark(title))
+    """Whether a comment begins with the mark, or ends with that of CML; one that quotes them does not."""
+    return comment.body.lstrip().startswith(mark(title)) or _is_of_cml(comment.body, title)
 
 
 def decided(marked: Iterable[Comment], login: str, body: str) -> Change:
@@ -116,6 +128,17 @@ def _comments(client: Client, repository: str, number: int) -> Iterable[Comment]
 def _comment(told: dict[str, Any]) -> Comment:
     user = told.get("user") or {}  # nobody's, where the account is gone
     return Comment(int(told["id"]), str(user.get("login", "")), user.get("type") == "Bot", str(told.get("body") or ""))
+
+
+def _is_of_cml(body: str, title: str) -> bool:
+    """Whether CML made it, of whatever commit, with this title."""
+    line = rf'!\[\]\({re.escape(CML)}#[0-9a-fA-F]+ "{re.escape(_cml_title(title))}"\)\s*$'
+    return re.search(rf"(^|\n){line}", body) is not None
+
+
+def _cml_title(title: str) -> str:
+    """As CML writes it, of the signs that a title may have."""
+    return f"CML watermark {title}".replace("_", r"\_")
 
 
 def _same(comment: Comment, login: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mergeline.github.checkout import Checkout
 from mergeline.github.plan import Plan
 from mergeline.github.ruleset import Rules
 
@@ -25,8 +26,8 @@ class Facts:
     """A repository as GitHub and the checkout show it; `hidden` says of what is None what GitHub answered.
 
     `workflows` is how Actions is set up, `merging` how pull requests are merged, `ruleset` the id of the template's own
-    one. Where there is classic protection that the token may not see, `rules` are not `all_rules`. `code_owners` is the
-    file in the checkout.
+    one. Where there is classic protection that the token may not see, `rules` are not `all_rules`. `checkout` is what
+    the files say.
     """
 
     repository: str
@@ -42,6 +43,6 @@ class Facts:
     ruleset: int | None
     merging: Mapping[str, Any] | None
     workflows: Mapping[str, Any] | None
-    code_owners: str | None
+    checkout: Checkout
     code_owners_errors: tuple[str, ...] | None
     hidden: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from mergeline.github.codeowners import parse, placeholders, uncovered
 from mergeline.github.facts import Environment, Facts
 from mergeline.github.plan import LIMITS, WITHOUT_ATTESTATIONS
 from mergeline.github.ruleset import ACTIONS, CHECK, SQUASH, Rules, command
-from mergeline.github.settings import ATTEST, BOT, KEYS_THAT_LAST, PARTS, Part, Setting
+from mergeline.github.settings import ATTEST, BOT, KEYS_THAT_LAST, PARTS, RECORDING, Part, Setting
 
 TITLE, MESSAGE = "PR_TITLE", "PR_BODY"  # trailers and "This reverts commit ..." stand in the description
 UNGUARDED = ("R3", "R4", "R9")
@@ -45,6 +45,7 @@ def judged(facts: Facts) -> tuple[Finding, ...]:
         *_protection(facts),
         *_code_owners(facts),
         *_workflows(facts),
+        *_starts(facts),
         *_parts(facts),
         *_keys(facts),
     )
@@ -163,7 +164,7 @@ def _merging(facts: Facts, rules: Rules) -> Iterator[Finding]:
 def _code_owners(facts: Facts) -> Iterator[Finding]:
     required = facts.rules is not None and facts.rules.code_owners
     bad = State.BROKEN if required else State.OFF
-    if facts.code_owners is None:
+    if facts.checkout.code_owners is None:
         yield Finding(
             "CODEOWNERS",
             bad,
@@ -171,7 +172,7 @@ def _code_owners(facts: Facts) -> Iterator[Finding]:
             ("git checkout origin -- .github/CODEOWNERS",),
         )
         return
-    lines = parse(facts.code_owners)
+    lines = parse(facts.checkout.code_owners)
     nobody, open_paths = placeholders(lines), uncovered(lines)
     if nobody:
         mend = tuple(f"sed -i.bak 's|{each}|@TEAM-OR-PERSON|' .github/CODEOWNERS" for each in nobody)
@@ -202,6 +203,24 @@ def _workflows(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "pull requests of workflows", State.OFF, said, (f"{at} -F can_approve_pull_request_reviews=true",)
         )
+
+
+def _starts(facts: Facts) -> Iterator[Finding]:
+    """Whether a push to the default branch starts what waits for one; a pattern is taken for what it may be."""
+    others = {
+        name: branches
+        for name, branches in facts.checkout.starts.items()
+        if facts.branch not in branches and not any("*" in each for each in branches)
+    }
+    if others:
+        named, on = ", ".join(others), ", ".join(sorted({each for branches in others.values() for each in branches}))
+        said = (
+            f"{named} start on {on} alone, the default branch is {facts.branch}: nothing is verified, built or promoted"
+        )
+        mend = (
+            f"gh api -X POST repos/{facts.repository}/branches/{facts.branch}/rename -f new_name={on.partition(',')[0]}"
+        )
+        yield Finding("branches of the workflows", State.BROKEN, said, (mend,))
 
 
 def _has_bot(facts: Facts) -> bool:
@@ -246,6 +265,12 @@ def _wrong(facts: Facts, part: Part, values: dict[Setting, str | None]) -> Itera
             yield f"the {kind} {each.name} is missing", _set(facts, part, each)
         elif not each.secret and not each.fits(value):
             yield f"the variable {each.name} is not like {each.example}", _set(facts, part, each)
+    if part.name == RECORDING:
+        runners = (facts.variables or {}).keys() >= {"TRAIN_RUNNER", "MAIN_RUNNER"}
+        for place in facts.checkout.places:
+            why = place.out_of_reach(own_runners=runners)
+            if why is not None:
+                yield f"{why}, so that jobs lose what they made", place.mend
     if part.name == ATTEST and facts.plan in WITHOUT_ATTESTATIONS:
         yield f"{facts.plan} has no attestations", f"gh variable delete {part.own[0].name}"
 

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 
 from mergeline import git
 from mergeline.errors import ConfigurationError
+from mergeline.github.checkout import read_checkout
 from mergeline.github.client import FORBIDDEN, NOT_FOUND, Client, Refused
-from mergeline.github.codeowners import PLACES
 from mergeline.github.facts import Environment, Facts
 from mergeline.github.plan import plan_of
 from mergeline.github.ruleset import NAME, Rules, summed
@@ -88,7 +88,7 @@ class Reader:
             workflows=self._try(
                 "workflow permissions", lambda: self._client.get(f"{self._at}/actions/permissions/workflow")
             ),
-            code_owners=_code_owners(root),
+            checkout=read_checkout(root),
             code_owners_errors=self._try("CODEOWNERS", self._errors),
             hidden=dict(self.hidden),
         )
@@ -206,11 +206,3 @@ class Reader:
 
 def _values(listed: Iterable[dict[str, Any]]) -> dict[str, str]:
     return {str(each["name"]): str(each.get("value", "")) for each in listed}
-
-
-def _code_owners(root: Path) -> str | None:
-    for place in PLACES:
-        path = root / place
-        if path.is_file():
-            return path.read_text(encoding="utf-8", errors="replace")
-    return None

@@ -18,11 +18,23 @@ REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
+class Into:
+    """The branch that a run's pull request, or its place in the merge queue, is to be merged into; and the default one.
+
+    Empty where the event does not name it.
+    """
+
+    branch: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Whose run it is, where its API is, which pull request started it.
 
     `read_only` says that GitHub gave the run a token that may only read, whatever the workflow asks for: the branch
-    lies in a fork, or Dependabot pushed it. `page` is the address of the run for a person.
+    lies in a fork, or Dependabot pushed it. `page` is the address of the run for a person. `into` is None where nothing
+    is to be merged.
     """
 
     repository: str | None
@@ -32,6 +44,7 @@ class Run:
     read_only: bool
     summary: Path | None
     page: str | None
+    into: Into | None = None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Run:
@@ -51,6 +64,7 @@ class Run:
             read_only=_read_only(event),
             summary=Path(summary) if summary else None,
             page=f"{server}/{repository}/actions/runs/{run_id}" if server and repository and run_id else None,
+            into=_into(event),
         )
 
     def named(self) -> str:
@@ -87,6 +101,14 @@ def _number(event: Mapping[str, Any]) -> int | None:
     pull, issue = _part(event, "pull_request"), _part(event, "issue")
     number = pull.get("number") or (issue.get("number") if issue.get("pull_request") else None)
     return number if isinstance(number, int) and number > 0 else None
+
+
+def _into(event: Mapping[str, Any]) -> Into | None:
+    pull, group = _part(event, "pull_request"), _part(event, "merge_group")
+    if not pull and not group:
+        return None
+    branch = _part(pull, "base").get("ref") or str(group.get("base_ref") or "").removeprefix("refs/heads/")
+    return Into(str(branch or ""), str(_part(event, "repository").get("default_branch") or ""))
 
 
 def _read_only(event: Mapping[str, Any]) -> bool:

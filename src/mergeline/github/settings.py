@@ -54,10 +54,11 @@ STATE = Setting("TERRAFORM_STATE", "bucket-of-the-state", r"[a-z0-9][a-z0-9.-]{2
 TRACKING = Setting("MLFLOW_TRACKING_URI", "https://HOST", r"https?://.+")
 ATTEST = "attesting"  # what a plan may not have
 BOT = "bot"
+RECORDING = "recording"  # for which other machines have to reach what one made
 
 PARTS = (
     Part(
-        "recording",
+        RECORDING,
         "results are recorded on their branch, and releases promoted; store and DVC remote reach every job",
         (Setting("MERGELINE_RECORD", "true", "true"),),
     ),
@@ -70,6 +71,14 @@ PARTS = (
     Part("monitoring", "what production serves is watched by its prediction log", (LOG,), (), ("monitor",), True),
     Part("monitoring on AWS", "the log is read in an AWS role", (_role("MONITOR"),), (LOG, REGION), ("monitor",), True),
     Part(
+        "alarms of the cloud",
+        "the watch feeds the alarms that Terraform made",
+        (Setting("MERGELINE_CLOUD", "NAME", r"[\w-]{1,100}"),),
+        (LOG, _role("MONITOR"), REGION),
+        ("monitor",),
+        True,
+    ),
+    Part(
         "alerts",
         "a chat is told what the monitors decide",
         (Setting("MERGELINE_WEBHOOK", "webhook.txt", secret=True),),
@@ -77,7 +86,7 @@ PARTS = (
         ("monitor",),
         True,
     ),
-    Part("smoke", "staging is asked before production is proposed", (STAGING,)),
+    Part("smoke", "staging is asked before production is proposed", (STAGING,), (), ("release",), True),
     Part(
         "smoke key",
         "staging is asked with its API key",
@@ -106,6 +115,11 @@ PARTS = (
         "infrastructure by merging", "what is merged is applied", (_role("APPLY"),), (STATE, REGION), ("apply",), True
     ),
     Part("runner", "training runs on a runner of your own", (Setting("TRAIN_RUNNER", "LABEL", r"[\w.-]+"),)),
+    Part(
+        "runner of main",
+        "jobs of the default branch's code run on a runner of your own, which no pull request reaches",
+        (Setting("MAIN_RUNNER", "LABEL", r"[\w.-]+"),),
+    ),
     Part("time limit", "training may take other than 60 minutes", (Setting("TRAIN_MINUTES", "240", r"[1-9]\d{0,4}"),)),
     Part(
         "training cluster",
@@ -117,7 +131,7 @@ PARTS = (
         (Setting("AWS_TRAIN_ROLE", ROLE_EXAMPLE, ROLE), REGION, Setting("MERGELINE_RECORD", "true", "true")),
         ("train",),
     ),
-    Part("tracking", "runs are logged on an MLflow server", (TRACKING,)),
+    Part("tracking", "runs are logged on an MLflow server", (TRACKING,), (), ("release",), True),
     Part(
         "tracking login",
         "the MLflow server knows the workflows",

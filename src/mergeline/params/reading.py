@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -25,6 +26,7 @@ PLAIN_WORDS = {  # pydantic's, ours
 }
 
 S = TypeVar("S", bound=Section)
+Place = tuple[int | str, ...]  # the keys and positions that lead to a value
 
 
 def load(path: Path) -> Params:
@@ -66,6 +68,37 @@ def parse(raw: Any, where: str = PARAMS_FILE) -> Params:
 def parse_gates(raw: Any, where: str) -> GateParams:
     """Return the policy in the `gates` section alone, as it stands on another branch; nothing is the default policy."""
     return _validated(GateParams, {} if raw is None else raw, where)
+
+
+def unknown_keys(raw: Any, kind: type[Section]) -> tuple[Place, ...]:
+    """Return the places of the keys that a section must not have; of code that is newer than this, perhaps."""
+    try:
+        kind.model_validate(raw)
+    except ValidationError as err:
+        return tuple(detail["loc"] for detail in err.errors() if detail["type"] == "extra_forbidden")
+    return ()
+
+
+def without(raw: Any, places: Iterable[Place]) -> Any:
+    """Return a copy without these keys.
+
+    >>> without({"a": {"b": 1, "c": 2}}, [("a", "b")])
+    {'a': {'c': 2}}
+    """
+    copy = deepcopy(raw)
+    for place in places:
+        inner = value_at(copy, place[:-1])
+        if isinstance(inner, dict):
+            inner.pop(place[-1], None)
+    return copy
+
+
+def value_at(raw: Any, place: Place) -> Any:
+    """Return what stands at a place; None where there is none."""
+    for part in place:
+        inside = part in raw if isinstance(raw, dict) else isinstance(raw, list) and part in range(len(raw))
+        raw = raw[part] if inside else None
+    return raw
 
 
 def _validated(kind: type[S], raw: Any, where: str) -> S:

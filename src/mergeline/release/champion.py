@@ -9,7 +9,7 @@ from typing import Any
 
 from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.params.gates import GateParams
-from mergeline.params.reading import parse_gates
+from mergeline.params.reading import parse_gates, unknown_keys, without
 
 
 class Without(StrEnum):
@@ -100,6 +100,26 @@ class Champion:
         except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as err:
             raise VerificationError(f"{where}: not as `mergeline champion` writes it ({err!r}); write it anew") from err
         return found
+
+
+def parse_newer(text: str) -> tuple[Champion, tuple[str, ...]]:
+    """Return a record that a newer code may have written, and the settings of its gates that this code does not know.
+
+    They are left out: the base branch's policy, which the record is held against, cannot have them. Everything else
+    has to be as `Champion.from_json` asks for it.
+    """
+    try:
+        return Champion.from_json(text), ()
+    except VerificationError:
+        try:
+            raw = json.loads(text)
+            unknown = unknown_keys(raw["gates"], GateParams)
+        except (ValueError, KeyError, TypeError):
+            unknown = ()
+        if not unknown:
+            raise
+        known = Champion.from_json(json.dumps({**raw, "gates": without(raw["gates"], unknown)}))
+        return known, tuple(".".join(map(str, place)) for place in unknown)
 
 
 def _refuse_others(found: Champion, raw: dict[str, Any]) -> None:

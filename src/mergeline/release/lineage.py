@@ -103,8 +103,9 @@ def _sources(entry: Entry, ledger: Ledger) -> Iterator[Node]:
     if commit is not None:
         written = ledger.authored.get(commit)
         facts = {"commit": commit, "authored_at": written.isoformat() if written else None}
-        dirty = ", not all of it committed" if commit.endswith("-dirty") else ""
-        yield Node(f"code:{commit}", NodeKind.CODE, f"code at {commit[:SHORT]}{dirty}", facts)
+        gone = "" if written else ", which is not in this clone"  # of a branch that was squashed and deleted
+        but = ", not all of it committed" if commit.endswith("-dirty") else gone
+        yield Node(f"code:{commit}", NodeKind.CODE, f"code at {commit[:SHORT]}{but}", facts)
 
 
 def _model(name: str, entry: Entry) -> Node:

@@ -12,7 +12,8 @@ from typing import Any
 from mergeline.errors import VerificationError
 from mergeline.release.model import Model, ModelFile
 
-SERVING_CONTRACT = 1  # what a server must know to serve a model of this code; rises when an older server could not
+SERVING_CONTRACT = 1  # the newest kind of model that a server of this code knows; older ones it serves as well
+MODEL_CONTRACT = 1  # what a model of this code asks of its server; rises where an older server could not serve it
 WHERE = "models/manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"none|[0-9a-f]{32}(\.dir)?")  # none: DVC does not track it
@@ -26,7 +27,8 @@ class Receipt:
     `model` names each file with its size in bytes; `data` maps each input of the pipeline to DVC's MD5 of it;
     `training_commit` is the commit that the inputs were read at (None outside a commit, with `-dirty` behind it where
     they were not those of the commit); `evaluation_sha256` is the SHA-256 of `reports/evaluation.json`, what the model
-    was worth on the holdout; `champion_sha256` is the model that was compared against, None for a baseline.
+    was worth on the holdout; `champion_sha256` is the model that was compared against, None for a baseline;
+    `serving_contract` is the kind of server that the model asks for, or a newer one.
     """
 
     model: Model
@@ -35,7 +37,7 @@ class Receipt:
     training_commit: str | None
     evaluation_sha256: str
     champion_sha256: str | None
-    serving_contract: int = SERVING_CONTRACT
+    serving_contract: int = MODEL_CONTRACT
 
 
 def format_receipt(receipt: Receipt) -> str:
