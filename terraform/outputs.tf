@@ -9,6 +9,7 @@ output "github_variables" {
     AWS_PLAN_ROLE    = aws_iam_role.github["plan"].arn
     AWS_APPLY_ROLE   = aws_iam_role.github["apply"].arn
     AWS_KMS_KEY      = aws_kms_alias.main["signing"].name
+    MERGELINE_CLOUD  = var.name
     MERGELINE_LOG    = "s3://${aws_s3_bucket.main["predictions"].id}/production"
     IMAGE_REPOSITORY = aws_ecr_repository.main["server"].repository_url
     TERRAFORM_STATE  = "${local.prefix}-state"

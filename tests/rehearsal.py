@@ -144,16 +144,23 @@ def rehearse(
     *,
     actions: Mapping[str, Any] | None = None,
     artifacts: Mapping[str, Mapping[str, bytes]] | None = None,
+    again: bool = False,
     **more: Any,
 ) -> dict[str, Job]:
     """Run a workflow as far as it goes, and return its jobs; `more` are fields of the plan (see workflows/run.mjs).
 
-    `artifacts` are those that jobs left which are `given`.
+    `artifacts` are those that jobs left which are `given`. With `again` it is a further attempt of the run before, as a
+    person starts it: the artifacts of that one are there, and the jobs that ended well are to be `given`.
     """
     runs = origin.place / "runs"
     runs.mkdir(exist_ok=True)
-    place = runs / str(len(list(runs.iterdir())) + 1)
-    (place / "artifacts").mkdir(parents=True)
+    number = len(list(runs.iterdir())) + 1
+    place = runs / str(number)
+    place.mkdir()
+    if again:
+        shutil.copytree(runs / str(number - 1) / "artifacts", place / "artifacts")
+    else:
+        (place / "artifacts").mkdir()
     for name, files in (artifacts or {}).items():
         _seed(place / "artifacts" / name, files)
     may_push = [name for name, granted in rights(workflow).items() if granted.get("contents") == "write"]
@@ -290,7 +297,8 @@ def _add_machinery(here: Promoted) -> None:
     for name in ("place_results.py", "stopped", "propose_image.py", "tag-release"):
         shutil.copy(TEMPLATE / ".ci" / name, here.root / ".ci" / name)
     (here.root / ".github/workflows").mkdir(parents=True)
-    shutil.copy(WORKFLOWS / "not-configured.md", here.root / ".github/workflows/not-configured.md")
+    for name in ("not-configured.md", "not-tracked.md"):
+        shutil.copy(WORKFLOWS / name, here.root / ".github/workflows" / name)
 
 
 def _opened(origin: Origin) -> Origin:

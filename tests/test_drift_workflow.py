@@ -36,6 +36,7 @@ RULES = [
 ]  # fmt: skip
 shared_origin = test_rehearsal.shared_origin  # made once for all workers
 origin = test_rehearsal.origin
+cloud = test_rehearsal.cloud
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_schedule_without_a_log_ends_neutral_and_says_so(tmp_path: Path) -> No
 
 
 def test_r11_inputs_that_have_moved_make_one_issue_and_one_retraining_however_often_it_runs_and_health_closes_it(
-    origin: Origin, github: GitHub, shared_origin: Origin, tmp_path: Path
+    origin: Origin, github: GitHub, shared_origin: Origin, cloud: dict[str, str], tmp_path: Path
 ) -> None:
     here = origin.clone()
     here.change_params({"decide.rules": RULES})
@@ -147,11 +148,22 @@ def test_r11_inputs_that_have_moved_make_one_issue_and_one_retraining_however_of
     log_of(place, model, sha[1], moved=False)
     pulls[0]["state"] = "closed"
     origin.git("update-ref", "-d", "refs/heads/retrain/auto")
-    well = rehearse(origin, DRIFT, "schedule", {"repository": HOME}, vars=variables, api=github.url)
+    variables |= {
+        "MERGELINE_CLOUD": "ours",
+        "AWS_REGION": "us-east-1",
+        "AWS_MONITOR_ROLE": "arn:aws:iam::1:role/monitor",
+    }
+    well = rehearse(
+        origin, DRIFT, "schedule", {"repository": HOME}, vars=variables, api=github.url,
+        actions={test_rehearsal.ROLE: {"ok": True, "env": cloud}},
+    )  # fmt: skip
     assert (well["watch"].result, well["issue"].result) == ("success", "success"), said(well)
     assert well["watch"].step("What follows")["said"].startswith("Wait: no rule asks for anything")
     assert [each["state"] for each in issues(github) if not each["pull"]] == ["closed"]
     assert "retrain/auto" not in origin.git("for-each-ref")
+    assert runs[0]["watch"].step("What the alarms of the cloud wait for")["outcome"] == "skipped"
+    published = well["watch"].step("What the alarms of the cloud wait for")["said"]
+    assert re.fullmatch(r"published of \d+ predictions: (LatencyP99 1, ErrorShare 0, )?DriftRuns 1\n", published)
 
 
 def test_a_log_without_traffic_is_red_has_no_heartbeat_and_is_told(

@@ -171,3 +171,28 @@ def test_what_is_published_is_what_the_alarms_wait_for_and_an_old_beat_is_none(
     assert len(waited_for) == 3
     log.put(f"predictions/date={now:%Y-%m-%d}/hour={now:%H}/bad.parquet", b"no Parquet")
     assert main(command) == 3
+
+
+def test_a_workflow_publishes_by_its_settings_without_terraform_and_says_which_is_missing(
+    copy: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    logged(copy, now - dt.timedelta(hours=20), [7.0], [200])
+    (tmp_path / "elsewhere").mkdir()  # a folder without terraform/
+    command = ["--root", str(tmp_path / "elsewhere"), "cloud", "publish", "--hours", "24"]
+    settings = {"MERGELINE_CLOUD": "ours", "AWS_REGION": "eu-central-1"}
+    settings["MERGELINE_LOG"] = f"s3://{BUCKET.format('predictions')}/production"
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out == "published of 1 predictions: LatencyP99 7, ErrorShare 0\n"
+    assert len(copy.client("cloudwatch").list_metrics(Namespace="Mergeline/ours")["Metrics"]) == 2
+    for missing in ("AWS_REGION", "MERGELINE_LOG"):
+        with monkeypatch.context() as without_it:
+            without_it.delenv(missing)
+            assert main(command) == 2
+        assert f"{missing}: expected beside the name ours" in capsys.readouterr().err
+    monkeypatch.delenv("MERGELINE_CLOUD")
+    assert main(command) == 2  # and so Terraform is asked, of which there is no folder
+    assert "terraform: no such folder" in capsys.readouterr().err

@@ -18,9 +18,20 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from rehearsal import ask, node
+from rehearsal import ask
 from repositories import TEMPLATE
-from workflow_rules import Workflow, forks, leaks, least_privilege, loops, pins, pull_request_code, triggers
+from workflow_questions import event, forks, unguarded, value
+from workflow_rules import (
+    Workflow,
+    attempts,
+    leaks,
+    least_privilege,
+    loops,
+    pins,
+    pull_request_code,
+    runners,
+    triggers,
+)
 
 from mergeline.commands.smoke import KEY
 from mergeline.layout import RECORDS
@@ -52,7 +63,9 @@ def all_rules(workflow: Workflow, text: str) -> Iterator[str]:
     yield from pins(text, known_pins())
     yield from forks(workflow)
     yield from loops(workflow, text)
-    yield from leaks(text)
+    yield from leaks(workflow, text)
+    yield from runners(workflow)
+    yield from attempts(workflow)
 
 
 # ---- What GitHub accepts ---------------------------------------------------------------------------------------------
@@ -116,13 +129,26 @@ def test_s1_s3_s4_s5_s12_r7_every_workflow_keeps_every_rule(name: str) -> None:
     assert list(all_rules(*read(name))) == []
 
 
+@pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name)
+def test_s4_s12_every_action_of_our_own_is_pinned_and_leaks_nothing(path: Path) -> None:
+    text = path.read_text()
+    assert [*pins(text, known_pins()), *leaks(yaml.safe_load(text), text)] == []
+    bad = text.replace("uv python install", "npx cml comment create", 1)
+    assert any("a public server" in each for each in leaks(yaml.safe_load(bad), bad))
+
+
 TWINS: list[tuple[str, str, str, str, Callable[[Workflow, str], Iterator[str]]]] = [
     ("record runs the branch's own code",
      "          ref: ${{ github.event.pull_request.head.sha }}\n          path: branch\n",
      "          ref: ${{ github.event.pull_request.head.sha }}\n", "where it runs",
      lambda workflow, _: pull_request_code(workflow)),
-    ("record calls make in the branch", "run: .venv/bin/python .ci/place_results.py results branch",
-     "run: make -C branch results", "runs what lies in branch/", lambda workflow, _: pull_request_code(workflow)),
+    ("record checks out the fork", "          path: branch\n",
+     "          path: branch\n          repository: ${{ github.event.pull_request.head.repo.full_name }}\n",
+     "checks out", lambda workflow, _: pull_request_code(workflow)),
+    ("results over the code", "          path: results\n", "          path: .\n", "over the default branch's files",
+     lambda workflow, _: pull_request_code(workflow)),
+    ("record's git runs the branch", "GIT_CONFIG_VALUE_0: '!f() {", "GIT_CONFIG_VALUE_0: '!f() { branch/x;",
+     "GIT_CONFIG_VALUE_0", lambda workflow, _: pull_request_code(workflow)),
     ("train gets a token", "          MLFLOW_TRACKING_URI: ${{ vars.MLFLOW_TRACKING_URI }}",
      "          GITHUB_TOKEN: ${{ github.token }}", "hands a token", lambda workflow, _: pull_request_code(workflow)),
     ("train may write", "      contents: read # the branch\n", "      contents: write # the branch\n",
@@ -148,9 +174,18 @@ TWINS: list[tuple[str, str, str, str, Callable[[Workflow, str], Iterator[str]]]]
     ("record pushes to main", '"HEAD:refs/heads/$BRANCH"', '"HEAD:refs/heads/main"', "other than the pull request's",
      loops),
     ("a skip token", "run: .venv/bin/mergeline pull", "run: git commit -m '[skip ci]'", "skip token", loops),
-    ("a key of a cloud", "ITERATIVE_DO_NOT_TRACK", "AWS_SECRET_ACCESS_KEY", "a key", lambda _, text: leaks(text)),
-    ("another secret", "secrets.MERGELINE_APP_KEY", "secrets.DEPLOY_KEY", "DEPLOY_KEY", lambda _, text: leaks(text)),
-    ("plots leave", " --publish=false", "", "a public server", lambda _, text: leaks(text)),
+    ("a key of a cloud", "ITERATIVE_DO_NOT_TRACK", "AWS_SECRET_ACCESS_KEY", "a key", leaks),
+    ("another secret", "secrets.MERGELINE_APP_KEY", "secrets.DEPLOY_KEY", "DEPLOY_KEY", leaks),
+    ("plots leave", " --publish=false", "", "a public server", leaks),
+    ("CML counts", '          ITERATIVE_DO_NOT_TRACK: "1"\n', "", "reports on its use", leaks),
+    ("the release role where a branch ran", "vars.AWS_TRAIN_ROLE != '' && 'train' || '' }}",
+     "vars.AWS_TRAIN_ROLE != '' && 'release' || '' }}", "holds more", lambda workflow, _: runners(workflow)),
+    ("a branch on the runner of main", "vars.TRAIN_RUNNER", "vars.MAIN_RUNNER", "runner of main",
+     lambda workflow, _: runners(workflow)),
+    ("one attempt alone", "          overwrite: true\n", "", "a second attempt",
+     lambda workflow, _: attempts(workflow)),
+    ("gone the next day", "          retention-days: 7\n", "          retention-days: 1\n", "is gone",
+     lambda workflow, _: attempts(workflow)),
 ]  # fmt: skip
 
 
@@ -164,6 +199,113 @@ def test_s1_s3_s4_s5_s12_r7_twin(
     assert old in text
     bad = text.replace(old, new, 1)
     assert any(expected in each for each in rule(yaml.safe_load(bad), bad))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bash ./branch/x.sh", "cd ./branch && make", "make -C branch results", "pip install -e branch",
+        '"$GITHUB_WORKSPACE/branch/x.py"', ".venv/bin/mergeline --root branch repro",
+        "git fetch && git checkout FETCH_HEAD && make setup",
+    ],
+)  # fmt: skip
+def test_s3_twin_a_job_with_a_token_runs_no_command_that_is_not_listed(command: str) -> None:
+    _, text = read("retrain")
+    listed = "        run: .venv/bin/python .ci/place_results.py results branch\n"
+    assert listed in text
+    bad = text.replace(listed, f"        run: {command}\n".replace('run: "', "run: '\"").replace('"\n', "\"'\n"), 1)
+    assert list(pull_request_code(yaml.safe_load(bad))) == [f"record: {command!r} is not one of COMMANDS"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("working-directory", "./branch"), ("shell", "bash branch/x.sh {0}"), ("env", "{BASH_ENV: branch/x.sh}")],
+)
+def test_s3_twin_nor_one_that_is_listed_in_another_way(key: str, value: str) -> None:
+    _, text = read("retrain")
+    listed = "        run: .venv/bin/python .ci/place_results.py results branch\n"
+    bad = text.replace(listed, f"{listed}        {key}: {value}\n", 1)
+    assert any(each.startswith("record: ") for each in pull_request_code(yaml.safe_load(bad)))
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["CI=1 cml comment create report.md", "npx cml comment create r.md", "test -e r.md && cml asset publish x"],
+)
+def test_s12_twin_cml_is_found_wherever_it_stands(command: str) -> None:
+    _, text = read("drift")
+    line = "        run: .venv/bin/mergeline heartbeat --beat\n"
+    assert line in text
+    bad = text.replace(line, f"        run: {command}\n")
+    assert any("a public server" in each for each in leaks(yaml.safe_load(bad), bad))
+
+
+OPENED = {
+    "infra's plan is for all": (
+        "infra", "needs.look.outputs.own == 'true'",
+        "(needs.look.outputs.own == 'true' || vars.AWS_PLAN_ROLE != '')", "plan: The role",
+    ),
+    "all are own": ("infra", "${{ github.event_name != 'pull_request'\n        || (", "${{ true || (", "plan: "),
+    "a word is enough": (
+        "retrain", "        if: needs.look.outputs.own == 'true' && vars.AWS_TRAIN_ROLE != ''",
+        "        if: needs.look.outputs.own == 'true' || vars.AWS_TRAIN_ROLE != ''", "train: The role",
+    ),
+    "a deleted fork is own": (
+        "retrain", "(github.event.pull_request.head.repo.full_name == github.repository",
+        "(github.event.pull_request.head.repo.full_name != 'x'", "record: its environment",
+    ),
+    "Dependabot is own": (
+        "retrain", "github.event.pull_request.user.login != 'dependabot[bot]'", "true", "record: its environment",
+    ),
+    "a secret in all": (
+        "ci", "      - name: Types\n", "      - name: T\n        env: {A: '${{ secrets.A }}'}\n", "types: T",
+    ),
+    "our runner": ("ci", "runs-on: ubuntu-24.04", "runs-on: ${{ vars.OURS }}", "a runner of our own"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "old", "new", "expected"), OPENED.values(), ids=OPENED)
+def test_s5_twin_a_condition_that_lets_a_stranger_in_is_found_by_githubs_own_evaluator(
+    name: str, old: str, new: str, expected: str
+) -> None:
+    _, text = read(name)
+    assert old in text
+    assert any(expected in each for each in forks(yaml.safe_load(text.replace(old, new))))
+
+
+# Which job has to end well before all others but those beside it.
+GUARDS = [
+    ("promote", "verify", ("look", "watched", "retire", "rollback")),
+    ("image", "build", ("look", "scan")),
+    ("image", "inspect", ("look", "scan", "build")),
+]
+UNGUARDED = "runs where verify did not end well"
+
+
+@pytest.mark.parametrize(("name", "guard", "beside"), GUARDS, ids=[each[1] for each in GUARDS])
+def test_nothing_is_deployed_proposed_or_named_that_was_not_verified(
+    name: str, guard: str, beside: tuple[str, ...]
+) -> None:
+    assert list(unguarded(read(name)[0], guard, beside)) == []
+
+
+@pytest.mark.parametrize(
+    ("job", "old", "new", "said"),
+    [
+        ("deploy-production", "needs: [look, verify]\n    if: vars.EKS_CLUSTER != '' && needs.look.outputs.prod",
+         "needs: look\n    if: vars.EKS_CLUSTER != '' && needs.look.outputs.prod", UNGUARDED),
+        ("registry", "needs: [look, verify]\n    if: vars.MLFLOW", "needs: look\n    if: vars.MLFLOW", UNGUARDED),
+        ("registry", "if: vars.MLFLOW_TRACKING_URI != ''", "if: always() && vars.MLFLOW_TRACKING_URI != ''", UNGUARDED),
+        ("registry", "if: vars.MLFLOW_TRACKING_URI != ''", "if: vars.MLFLOW_TRACKING_URI == 'x'", "never runs"),
+        ("propose", "!cancelled() && needs.verify.result == 'success'\n      && (needs.smoke",
+         "!cancelled() && needs.verify.result != 'failure'\n      && (needs.smoke", UNGUARDED),
+    ],
+)  # fmt: skip
+def test_the_twin_a_job_that_does_not_wait_for_verify_is_found(job: str, old: str, new: str, said: str) -> None:
+    _, text = read("promote")
+    assert old in text
+    found = list(unguarded(yaml.safe_load(text.replace(old, new, 1)), *GUARDS[0][1:]))
+    assert found == [f"{job}: {said}"]
 
 
 def test_r7_twin_a_workflow_that_a_push_starts_does_not_push_to_main() -> None:
@@ -180,88 +322,47 @@ def test_r7_twin_a_workflow_that_a_push_starts_does_not_push_to_main() -> None:
 # ---- Whose branch it is, and what the gate makes of the jobs (S5, R9) ------------------------------------------------
 
 
-def event(kind: str) -> dict[str, Any]:
-    """What `github` holds for a kind of run."""
-    heads: dict[str, dict[str, str] | None] = {
-        "own": {"full_name": "owner/model"}, "dependabot": {"full_name": "owner/model"},
-        "fork": {"full_name": "someone/model"}, "deleted fork": None,
-    }  # fmt: skip
-    if kind == "merge group":
-        return {"event_name": "merge_group", "event": {"merge_group": {}}, "repository": "owner/model"}
-    user = {"login": "dependabot[bot]" if kind == "dependabot" else "someone"}
-    pull = {"head": {"repo": heads[kind]}, "user": user}
-    return {"event_name": "pull_request", "event": {"pull_request": pull}, "repository": "owner/model"}
-
-
-def expression(text: Any) -> str:
-    """What stands between the braces."""
-    found = re.fullmatch(r"\$\{\{(.*)\}\}", str(text), re.DOTALL)
-    assert found, text
-    return found[1].strip()
-
-
 def test_s5_only_a_persons_branch_of_this_repository_and_the_merge_queue_are_own() -> None:
     kinds = ("own", "merge group", "fork", "deleted fork", "dependabot")
-    asked = expression(read("retrain")[0]["jobs"]["look"]["outputs"]["own"])
+    asked = value(read("retrain")[0]["jobs"]["look"]["outputs"]["own"])
     said = ask({"expression": asked, "cases": [{"contexts": {"github": event(kind)}} for kind in kinds]})
     assert dict(zip(kinds, said, strict=True)) == {
         "own": True, "merge group": True, "fork": False, "deleted fork": False, "dependabot": False,
     }  # fmt: skip
 
 
-def test_s5_a_fork_has_no_environment_by_githubs_own_evaluator() -> None:
-    workflow, _ = read("retrain")
-    for name, job in workflow["jobs"].items():
-        if "environment" not in job:
-            continue
-        condition = job.get("if", "true")
-        contexts = {
-            "github": event("fork"),
-            "needs": {"look": {"result": "success", "outputs": {"own": "false"}}},
-            "vars": {"AWS_TRAIN_ROLE": "arn", "MERGELINE_APP_ID": "1"},
-        }
-        needs = {each: {"result": "success", "outputs": {}} for each in ("train", "report", "record")}
-        contexts["needs"] |= needs
-        runs, where = (
-            ask({"expression": asked, "cases": [{"contexts": contexts}]})[0]
-            for asked in (condition, expression(job["environment"]))
-        )
-        assert not runs or where == "", name
+Case = tuple[dict[str, str], str, str, str, str]
 
 
-def gate_cases() -> list[tuple[dict[str, str], str, str, str]]:
+def gate_cases() -> list[Case]:
     jobs = ("look", "train", "report", "record", "evaluate-again")
+    kinds = (("own", "true"), ("fork", "false"), ("merge group", "true"), ("push", "true"))
     return [
-        (dict(zip(jobs, ended, strict=True)), kind, own, pushed)
+        (dict(zip(jobs, ended, strict=True)), kind, own, pushed, base)
         for ended in itertools.product(RESULTS, repeat=len(jobs))
-        for kind, own in (
-            ("pull_request", "true"),
-            ("pull_request", "false"),
-            ("merge_group", "true"),
-            ("push", "true"),
-        )
-        for pushed in ("", "true", "false")
+        for kind, own in kinds
+        for pushed, base in (("", "main"), ("true", "main"), ("false", "main"), ("false", "loose"))
     ]
 
 
-def green(ended: dict[str, str], kind: str, own: str, pushed: str) -> bool:
+def green(ended: dict[str, str], kind: str, own: str, pushed: str, base: str) -> bool:
     """The whole of what is green, said once more, by hand."""
     allowed = {
-        ("pull_request", "true"): ("success", "success", "success", "success", "success"),
-        ("pull_request", "false"): ("success", "success", "skipped", "skipped", "skipped"),
-        ("merge_group", "true"): ("success", "success", "skipped", "skipped", "success"),
-    }.get((kind, own))
-    return tuple(ended.values()) == allowed and not (own == "true" and kind == "pull_request" and pushed == "true")
+        "own": ("success", "success", "success", "success", "success"),
+        "fork": ("success", "success", "skipped", "skipped", "skipped"),
+        "merge group": ("success", "success", "skipped", "skipped", "success"),
+    }.get(kind)
+    return tuple(ended.values()) == allowed and base == "main" and (kind, pushed) != ("own", "true")
 
 
 def answers(asked: str) -> list[bool]:
     """What GitHub's evaluator makes of the gate's last question in each case."""
     contexts = []
-    for ended, kind, own, pushed in gate_cases():
+    for ended, kind, own, pushed, base in gate_cases():
         needs: dict[str, Any] = {name: {"result": result, "outputs": {}} for name, result in ended.items()}
         needs["look"]["outputs"] = {"own": own}
         needs["record"]["outputs"] = {"pushed": pushed}
-        contexts.append({"contexts": {"github": {"event_name": kind}, "needs": needs}})
+        contexts.append({"contexts": {"github": event(kind, base=base), "needs": needs}})
     found: list[bool] = ask({"expression": asked, "cases": contexts})
     return found
 
@@ -272,16 +373,24 @@ def test_r9_the_gates_truth_table_over_all_results_of_all_jobs() -> None:
     last = gate["steps"][-1]
     assert (gate["if"], last["if"], last["run"]) == ("always()", "always()", 'test "$ENDED" = true')
     assert set(gate["needs"]) == set(workflow["jobs"]) - {"gate"}
-    cases, said = gate_cases(), answers(expression(last["env"]["ENDED"]))
-    assert len(said) == 4**5 * 12
+    cases, said = gate_cases(), answers(value(last["env"]["ENDED"]))
+    assert len(said) == 4**5 * 16
     wrong = [case for case, answer in zip(cases, said, strict=True) if answer is not green(*case)]
     assert wrong == []
     assert 0 < sum(said) < 20
     assert not any(answer for (ended, *_), answer in zip(cases, said, strict=True) if ended["train"] != "success")
 
 
+def test_r4_twin_a_gate_that_is_green_for_another_branch_is_found_by_the_table() -> None:
+    asked = value(read("retrain")[0]["jobs"]["gate"]["steps"][-1]["env"]["ENDED"])
+    bad = asked.replace("github.event.pull_request.base.ref ==", "github.event.pull_request.base.ref !=")
+    assert bad != asked
+    wrong = {base for (*_, base), answer in zip(gate_cases(), answers(bad), strict=True) if answer}
+    assert "loose" in wrong
+
+
 def test_r9_twin_a_gate_that_takes_skipped_for_passed_is_found_by_the_table() -> None:
-    asked = expression(read("retrain")[0]["jobs"]["gate"]["steps"][-1]["env"]["ENDED"])
+    asked = value(read("retrain")[0]["jobs"]["gate"]["steps"][-1]["env"]["ENDED"])
     bad = asked.replace("needs.train.result == 'success'", "needs.train.result != 'failure'")
     assert bad != asked
     found = zip(gate_cases(), answers(bad), strict=True)
@@ -295,6 +404,55 @@ def test_r9_no_step_of_the_gate_is_forgiven_and_its_question_is_always_asked() -
     (asked,) = (step for step in gate["steps"] if step["name"] == "The gate")
     assert "if" not in asked
     assert read("retrain")[0]["defaults"]["run"]["shell"] == "bash"  # with pipefail: a refusal gets through the pipe
+
+
+# ---- What starts a run, and what ends it -----------------------------------------------------------------------------
+
+
+def test_r4_a_change_of_base_is_judged_again_at_once_and_an_edit_of_words_ends_no_training() -> None:
+    workflow, _ = read("retrain")
+    assert set(triggers(workflow)["pull_request"]["types"]) == {"opened", "synchronize", "reopened", "edited"}
+    retargeted = event("own", "edited")
+    retargeted["event"]["changes"] = {"base": {"ref": {"from": "loose"}, "sha": {"from": "a" * 40}}}
+    reworded = event("own", "edited")
+    reworded["event"]["changes"] = {"title": {"from": "Try"}}
+    runs = [retargeted, reworded, event("own"), event("own", "opened"), event("merge group")]
+    cases = [{"contexts": {"github": each}} for each in runs]
+    asked = workflow["concurrency"]
+    groups = ask({"expression": value(asked["group"]), "cases": cases})
+    assert len(set(groups[:4])) == 1
+    assert groups[4] not in groups[:4]
+    assert ask({"expression": value(asked["cancel-in-progress"]), "cases": cases}) == [True, False, True, True, True]
+
+
+def test_a_word_of_a_failed_release_is_dropped_by_no_other_run() -> None:
+    """GitHub ends the run that waits in a group where another comes; the twin is the group that all share."""
+
+    def groups(asked: str) -> list[str]:
+        kinds = ("repository_dispatch", "repository_dispatch", "push", "schedule", "workflow_dispatch")
+        runs = [event(kind) | {"run_id": str(number)} for number, kind in enumerate(kinds)]
+        found: list[str] = ask({"expression": value(asked), "cases": [{"contexts": {"github": each}} for each in runs]})
+        return found
+
+    workflow, _ = read("promote")
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    one, other, *follow = groups(workflow["concurrency"]["group"])
+    assert len({one, other, *follow}) == 3
+    assert set(follow) == {"promote"}
+    assert len(set(groups("promote"))) == 1
+
+
+def test_a_training_that_mlflow_has_no_run_of_says_so_whether_for_a_login_or_for_no_answer() -> None:
+    steps = {step["name"]: step for step in read("retrain")[0]["jobs"]["train"]["steps"]}
+    cases = []
+    for uri, user, tracked in (("", "", "skipped"), ("x", "", "success"), ("x", "", "failure"), ("x", "u", "skipped")):
+        ended = {"repro": {"outcome": "success"}, "track": {"outcome": tracked}}
+        known = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_TRACKING_USERNAME": user}
+        needs = {"look": {"outputs": {"own": "true"}}}
+        cases.append({"contexts": {"vars": known, "steps": ended, "needs": needs}})
+    tells = ask({"expression": steps["Tell MLflow"]["if"], "cases": cases})
+    says = ask({"expression": steps["MLflow has no run of it"]["if"], "cases": cases})
+    assert (tells, says) == ([False, True, True, False], [False, False, True, True])
 
 
 def test_the_smoke_test_gets_the_key_of_staging_where_the_command_looks_for_it() -> None:
@@ -343,6 +501,17 @@ def test_code_owners_guard_what_decides_and_every_line_has_the_same_owner() -> N
         line[0] for line in lines
     }
     assert len({line[1] for line in lines}) == 1
+
+
+def test_dependabot_and_issue_forms_are_as_their_schemas_have_them() -> None:
+    ask_one = {
+        "type": "object",
+        "required": ["name", "description", "body"],
+        "properties": {"body": {"type": "array", "minItems": 1, "maxItems": 1}},
+    }
+    for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml"):
+        if path.name != "config.yml":
+            jsonschema.validate(yaml.safe_load(path.read_text()), ask_one)
 
 
 # ---- The programs of the workflows -----------------------------------------------------------------------------------
@@ -405,131 +574,3 @@ def test_s3_records_that_lead_elsewhere_are_refused_and_nothing_is_written(
     plain = [branch / name for name in RECORDS if not (branch / name).is_symlink()]
     assert {path.read_text() for path in plain} == {"branch"}
     assert (branch.parent / "outside").read_text() == "a secret"
-
-
-# ---- The runner of the rehearsals does as GitHub does ----------------------------------------------------------------
-
-
-def run(tmp_path: Path, text: str, **more: Any) -> dict[str, Any]:
-    """Rehearse a workflow that needs no repository."""
-    (tmp_path / "artifacts").mkdir(exist_ok=True)
-    (tmp_path / "w.yml").write_text(text)
-    plan = {
-        "workflow": str(tmp_path / "w.yml"), "event": "push", "payload": {}, "sha": "a" * 40, "repository": "o/r",
-        "place": str(tmp_path / "jobs"), "artifacts": str(tmp_path / "artifacts"), "python": sys.executable,
-        "environment": {"PATH": os.environ["PATH"]}, **more,
-    }  # fmt: skip
-    found: dict[str, Any] = json.loads(node("run.mjs", plan))
-    return found
-
-
-FLOW = """
-name: flow
-on: push
-jobs:
-  first:
-    runs-on: ubuntu-24.04
-    outputs: {said: "${{ steps.say.outputs.word }}"}
-    steps:
-      - id: say
-        run: |
-          echo "word=hello" >> "$GITHUB_OUTPUT"
-          printf 'LINES<<END\\none\\ntwo\\nEND\\n' >> "$GITHUB_ENV"
-      - run: test "$LINES" = "$(printf 'one\\ntwo')"
-      - run: exit 3
-        continue-on-error: true
-        id: bad
-      - if: steps.bad.outcome == 'failure' && steps.bad.conclusion == 'success'
-        run: echo forgiven >> "$GITHUB_STEP_SUMMARY"
-  legs:
-    needs: first
-    runs-on: ubuntu-24.04
-    strategy: {matrix: {n: [1, 2], include: [{n: 2, more: "x"}, {n: 3}], exclude: [{n: 1}]}}
-    steps:
-      - run: echo "$N$MORE $WORD"
-        env: {N: "${{ matrix.n }}", MORE: "${{ matrix.more }}", WORD: "${{ needs.first.outputs.said }}"}
-  fails:
-    runs-on: ubuntu-24.04
-    steps:
-      - run: "false | true"
-      - run: "false | true"
-        shell: bash
-      - run: echo never
-      - if: failure()
-        run: echo mended
-  after:
-    needs: fails
-    runs-on: ubuntu-24.04
-    steps: [{run: "true"}]
-  mend:
-    needs: after
-    if: failure()
-    runs-on: ubuntu-24.04
-    steps: [{run: "true"}]
-  far:
-    needs: mend
-    runs-on: ubuntu-24.04
-    steps: [{run: "true"}]
-  unknown:
-    runs-on: ubuntu-24.04
-    steps: [{uses: some/action@v1}]
-"""
-
-
-def test_the_runner_evaluates_needs_outputs_matrix_shells_and_status_as_github_does(tmp_path: Path) -> None:
-    jobs = run(tmp_path, FLOW)["jobs"]
-    assert {name: job["result"] for name, job in jobs.items()} == {
-        "first": "success", "legs": "success", "fails": "failure", "after": "skipped", "mend": "success",
-        "far": "skipped",  # success() looks at all that it waits for, however far away
-        "unknown": "failure",
-    }  # fmt: skip
-    assert jobs["first"]["outputs"] == {"said": "hello"}
-    assert jobs["first"]["summary"] == "forgiven\n"
-    assert [step["said"] for step in jobs["legs"]["steps"]] == ["2x hello\n", "3 hello\n"]
-    assert [step["outcome"] for step in jobs["fails"]["steps"]] == ["success", "failure", "skipped", "success"]
-    assert "no part for some/action@v1" in jobs["unknown"]["steps"][0]["said"]
-
-
-def test_a_job_whose_runner_is_lost_after_a_step_has_failed_and_tells_nothing(tmp_path: Path) -> None:
-    jobs = run(tmp_path, FLOW, killAfter={"first": "say", "fails": "never reached"})["jobs"]
-    assert [(step["name"], step["outcome"]) for step in jobs["first"]["steps"]] == [("say", "success")]
-    assert (jobs["first"]["result"], jobs["first"]["outputs"]) == ("failure", {})
-    assert jobs["legs"]["result"] == "skipped"
-    assert [step["outcome"] for step in jobs["fails"]["steps"]] == ["success", "failure", "skipped", "success"]
-
-
-def test_what_an_action_puts_into_the_environment_is_there_for_the_steps_behind_it_alone(tmp_path: Path) -> None:
-    steps = "[{run: 'echo \"<$ROLE>\"'}, {uses: some/action@v1}, {run: 'echo \"<$ROLE>\"'}]"
-    text = f"name: a\non: push\njobs:\n  one:\n    runs-on: ubuntu-24.04\n    steps: {steps}\n"
-    text += "  other:\n    runs-on: ubuntu-24.04\n    steps: [{run: 'echo \"<$ROLE>\"'}]\n"
-    actions = {"some/action": {"ok": True, "env": {"ROLE": "train"}}}
-    jobs = run(tmp_path, text, actions=actions)["jobs"]
-    assert [step["said"] for step in jobs["one"]["steps"]] == ["<>\n", "", "<train>\n"]
-    assert jobs["other"]["steps"][0]["said"] == "<>\n"
-
-
-def test_the_runner_carries_out_the_setup_action_itself(tmp_path: Path) -> None:
-    use = "uses: ./.github/actions/setup\n        with: {target: dev}\n"
-    text = f"name: s\non: push\njobs:\n  one:\n    runs-on: ubuntu-24.04\n    steps:\n      - {use}"
-    place = tmp_path / "jobs/one/work/.github/actions/setup"
-    place.mkdir(parents=True)
-    (place / "action.yml").write_text((GITHUB / "actions/setup/action.yml").read_text())
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name, script in {"make": 'echo "make $*"', "uv": 'echo "python-of-$3"'}.items():
-        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tools / name).chmod(0o755)
-    jobs = run(tmp_path, text, path=str(tools), actions={"astral-sh/setup-uv": {"ok": True}})["jobs"]
-    assert jobs["one"]["result"] == "success"
-    assert "make dev PYTHON=python-of-3.12" in jobs["one"]["said"]
-
-
-def test_dependabot_and_issue_forms_are_as_their_schemas_have_them() -> None:
-    ask_one = {
-        "type": "object",
-        "required": ["name", "description", "body"],
-        "properties": {"body": {"type": "array", "minItems": 1, "maxItems": 1}},
-    }
-    for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml"):
-        if path.name != "config.yml":
-            jsonschema.validate(yaml.safe_load(path.read_text()), ask_one)

@@ -8,7 +8,6 @@ from typing import Any
 
 Workflow = Mapping[Any, Any]
 
-OWN = "needs.look.outputs.own == 'true'"  # the branch is this repository's, and a person's
 DEFAULT_BRANCH = "${{ github.event.repository.default_branch }}"
 DANGEROUS = ("pull_request_target", "workflow_run", "issue_comment", "discussion_comment")
 WRITES = {"contents", "pull-requests", "issues", "packages", "actions", "checks", "statuses", "deployments"}
@@ -23,6 +22,37 @@ PUSHERS = re.compile(
     r"^(\.venv/bin/mergeline (propose production|rollback|retire --due|decide act|pull-request [a-z/]+)"
     r'|\.ci/tag-release|\.venv/bin/python \.ci/propose_image\.py "\$IMAGE")$'
 )
+
+# What a job may do that holds a token and stands beside files of a pull request (promise S3): these lines, as they are.
+CML = "cml comment update --publish=false --watermark-title=mergeline report/report.md"
+COMMANDS = {
+    CML,
+    'mkdir -p report && .ci/stopped "$COMMIT" > report/report.md',
+    '.venv/bin/mergeline post --report report/report.md --pull-request "$NUMBER" --title mergeline',
+    'git -C branch remote set-head origin "$BASE"',
+    ".venv/bin/python .ci/place_results.py results branch",
+    ".venv/bin/mergeline --root branch record",
+    'echo "sha=$(git -C branch rev-parse HEAD)" >> "$GITHUB_OUTPUT"',
+    'cat .github/workflows/not-configured.md >> "$GITHUB_STEP_SUMMARY"',
+    'git -C branch push --force-with-lease="refs/heads/$BRANCH:$HEAD" origin "HEAD:refs/heads/$BRANCH"',
+}
+ACTIONS = {
+    "./.github/actions/setup", "actions/checkout", "actions/create-github-app-token", "actions/download-artifact",
+    "iterative/setup-cml",
+}  # fmt: skip
+SETTINGS = {
+    "BASE", "BRANCH", "COMMIT", "GITHUB_TOKEN", "HEAD", "ITERATIVE_DO_NOT_TRACK", "NUMBER", "PUSH_TOKEN", "REPO_TOKEN",
+    "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL",
+    "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0",
+}  # fmt: skip
+# Git runs what these say.
+FIXED = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "credential.helper",
+    "GIT_CONFIG_VALUE_0": '!f() { echo username=x-access-token; echo "password=$PUSH_TOKEN"; }; f',
+}
+BRANCH_FOLDER = "branch"
+FOLDERS = {"report", "results"}  # where artifacts are unpacked
 
 
 def triggers(workflow: Workflow) -> Mapping[str, Any]:
@@ -50,36 +80,74 @@ def runs_a_branch(workflow: Workflow) -> bool:
 
 def pull_request_code(workflow: Workflow) -> Iterator[str]:
     """S3: a job whose token can write, or that reads a secret, runs the default branch's code and no other."""
-    if not runs_a_branch(workflow):
-        return
     for name, job in workflow["jobs"].items():
-        text = str(job)
-        if not may_write(job):
-            if "secrets." in text or "PUSH_TOKEN" in text or "github.token" in text:
-                yield f"{name}: hands a token to a job that may run the branch's code"
-            continue
-        for checkout in _checkouts(job):
-            given = checkout.get("with", {})
-            if "path" not in given and given.get("ref") != DEFAULT_BRANCH:
-                yield f"{name}: has a token that can write, and {given.get('ref', 'the branch')} where it runs"
-        folders = [each["with"]["path"] for each in _checkouts(job) if "path" in each.get("with", {})]
-        yield from (f"{name}: runs what lies in {folder}/" for folder in folders if _runs_in(job, folder))
+        if may_write(job):
+            yield from (f"{name}: {wrong}" for wrong in _checked_out(job))
+            if runs_a_branch(workflow):
+                yield from (f"{name}: {wrong}" for wrong in _not_listed(job))
+        elif runs_a_branch(workflow) and any(each in str(job) for each in ("secrets.", "PUSH_TOKEN", "github.token")):
+            yield f"{name}: hands a token to a job that may run the branch's code"
 
 
-def _checkouts(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [each for each in steps(job) if str(each.get("uses", "")).startswith("actions/checkout@")]
-
-
-def _runs_in(job: Mapping[str, Any], folder: str) -> bool:
+def _checked_out(job: Mapping[str, Any]) -> Iterator[str]:
+    """Where the job runs lies the default branch; another one may lie in branch/."""
     for step in steps(job):
-        if str(step.get("working-directory", "")).startswith(folder) or str(step.get("uses", "")).startswith(
-            f"./{folder}"
-        ):
-            return True
-        lines = str(step.get("run", "")).splitlines()
-        if any(re.search(rf"(^|[\s\"'=;(]){folder}/|(cd|pushd|make -C) {folder}\b", line) for line in lines):
-            return True
-    return False
+        given = step.get("with", {})
+        if not str(step.get("uses", "")).startswith("actions/checkout@"):
+            continue
+        if "repository" in given:
+            yield f"checks out {given['repository']}"
+        if given.get("path") != BRANCH_FOLDER and (given.get("ref") != DEFAULT_BRANCH or "path" in given):
+            yield f"has a token that can write, and {given.get('ref', 'the branch')} where it runs"
+
+
+def _not_listed(job: Mapping[str, Any]) -> Iterator[str]:
+    """What a job does beside files of a pull request, with its token, is one of a list: commands, actions, settings."""
+    for key in {"container", "services", "defaults", "uses"} & job.keys():
+        yield f"{key}: not for a job with a token that can write"
+    for step in steps(job):
+        yield from (f"{line!r} is not one of COMMANDS" for line in _lines(step) if line not in COMMANDS)
+        action = str(step.get("uses", "")).partition("@")[0]
+        if action and action not in ACTIONS:
+            yield f"{action} is not one of ACTIONS"
+        for key in {"shell", "working-directory"} & step.keys():
+            yield f"{key}: not for a job with a token that can write"
+        if "download-artifact" in action and step.get("with", {}).get("path") not in FOLDERS:
+            yield "unpacks what a branch has made over the default branch's files"
+    for place in (job, *steps(job)):
+        for key, given in place.get("env", {}).items():
+            if key not in SETTINGS or given != FIXED.get(key, given):
+                yield f"{key}={given} is not one of SETTINGS"
+
+
+def _lines(step: Mapping[str, Any]) -> list[str]:
+    return [line.strip() for line in str(step.get("run", "")).splitlines() if line.strip()]
+
+
+def runners(workflow: Workflow) -> Iterator[str]:
+    """A runner that has run a pull request's code runs nothing that holds more than the role of training."""
+    for name, job in workflow["jobs"].items():
+        where = str(job["runs-on"])
+        if "MAIN_RUNNER" in where and runs_a_branch(workflow):
+            yield f"{name}: runs a pull request's code on the runner of main"
+        if "TRAIN_RUNNER" not in where:
+            continue
+        named = set(re.findall(r"'([a-z]+)'", str(job.get("environment", "")))) - {"true"}
+        if not runs_a_branch(workflow) or may_write(job) or not named <= {"train"} or "secrets." in str(job):
+            yield f"{name}: holds more than the role of training where a pull request's code has run"
+
+
+def attempts(workflow: Workflow) -> Iterator[str]:
+    """What a job leaves for others it can leave again, in a second attempt of the same run, a week later."""
+    for name, job in workflow["jobs"].items():
+        for step in steps(job):
+            given = step.get("with", {})
+            if not str(step.get("uses", "")).startswith("actions/upload-artifact@"):
+                continue
+            if given.get("overwrite") is not True:
+                yield f"{name}: {step.get('name')}: a second attempt cannot leave {given.get('name')} again"
+            if given.get("retention-days", 90) < 7:
+                yield f"{name}: {step.get('name')}: {given.get('name')} is gone before somebody runs it again"
 
 
 def least_privilege(workflow: Workflow, text: str) -> Iterator[str]:
@@ -126,27 +194,6 @@ def pins(text: str, known: Mapping[str, str]) -> Iterator[str]:
             yield f"line {number}: {name} is not pinned as elsewhere, with its version in a comment"
 
 
-def forks(workflow: Workflow) -> Iterator[str]:
-    """S5: no trigger that hands credentials to a fork; every environment, identity and secret is for own branches."""
-    for trigger in DANGEROUS:
-        if trigger in triggers(workflow):
-            yield f"on: {trigger} runs a fork's event with our credentials"
-    if not runs_a_branch(workflow):
-        return
-    for name, job in workflow["jobs"].items():
-        has_identity = (job.get("permissions") or {}).get("id-token") == "write"
-        if not (has_identity or "environment" in job or "secrets." in str(job)) or OWN in str(job.get("if", "")):
-            continue
-        if OWN not in str(job.get("environment", OWN)):
-            yield f"{name}: its environment is a fork's, too"
-        for step in steps(job):
-            takes = "aws-actions/configure-aws-credentials" in str(step.get("uses", "")) or "secrets." in str(step)
-            if takes and OWN not in str(step.get("if", "")):
-                yield f"{name}: {step.get('name')}: takes credentials on a fork"
-        if OWN not in str(job["runs-on"]) and "vars." in str(job["runs-on"]):
-            yield f"{name}: runs a fork on a runner of our own"
-
-
 def loops(workflow: Workflow, text: str) -> Iterator[str]:
     """R7: what a workflow pushes cannot start it again, and nothing pushes to the default branch."""
     if SKIPS.search(text):
@@ -169,14 +216,20 @@ def loops(workflow: Workflow, text: str) -> Iterator[str]:
                 yield f"{where}: pushes by a command that is not known to leave the default branch alone"
 
 
-def leaks(text: str) -> Iterator[str]:
+def leaks(workflow: Workflow, text: str) -> Iterator[str]:
     """S1 and S12: no key of a cloud, no other secret than those that are listed, no plot to a stranger."""
     yield from (f"a key: {found[0][:24]}" for found in KEYS.finditer(text))
     for found in re.finditer(r"secrets\.(\w+)", text):
         if found[1] not in SECRETS:
             yield f"the secret {found[1]} is not one of {sorted(SECRETS)}"
-    for line in re.findall(r"^\s*(?:run: )?(cml .*)$", text, re.MULTILINE):
-        if "--publish=false" not in line:
-            yield f"{line}: uploads what it finds to a public server"
-    if re.search(r"\bcml \w", text) and "ITERATIVE_DO_NOT_TRACK" not in text:
-        yield "cml: reports on its use"
+    for name, step in _everywhere(workflow):
+        asked = [line for line in _lines(step) if re.search(r"\bcml\b|@dvcorg/", line)]
+        yield from (f"{name}: {line}: uploads what it finds to a public server" for line in asked if line != CML)
+        if asked and step.get("env", {}).get("ITERATIVE_DO_NOT_TRACK") != "1":
+            yield f"{name}: cml: reports on its use"
+
+
+def _everywhere(workflow: Workflow) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every step of a workflow, or of an action."""
+    for name, job in workflow.get("jobs", {"action": workflow.get("runs", {})}).items():
+        yield from ((name, step) for step in steps(job))

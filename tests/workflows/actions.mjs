@@ -53,7 +53,10 @@ function uploadArtifact({ inputs, plan, workspace }) {
     ? [searched[0] + path.sep] : files;
   const root = common(roots);
   const artifact = path.join(plan.artifacts, inputs.name);
-  if (fs.existsSync(artifact)) return failed(`upload-artifact: ${inputs.name} is there already`);
+  if (fs.existsSync(artifact) && String(inputs.overwrite) !== 'true') {
+    return failed(`upload-artifact: an artifact ${inputs.name} is there already`); // GitHub says 409
+  }
+  fs.rmSync(artifact, { recursive: true, force: true });
   for (const file of files) {
     const target = path.join(artifact, path.relative(root, file));
     fs.mkdirSync(path.dirname(target), { recursive: true });

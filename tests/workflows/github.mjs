@@ -34,6 +34,8 @@ function errorsOf(parsed) {
 // What the functions of status answer: all ended well, one failed, the run was cancelled.
 export const GOOD = { ok: true, failed: false, cancelled: false };
 
+const trees = new Map(); // by their expression: some are asked thousands of times
+
 // An expression's value; `status` is what success(), failure() and cancelled() look at.
 export function evaluate(expression, contexts, status = GOOD) {
   const answer = value => () => new data.BooleanData(value);
@@ -43,8 +45,8 @@ export function evaluate(expression, contexts, status = GOOD) {
     ['cancelled', answer(status.cancelled)],
     ['always', answer(true)],
   ].map(([name, call]) => ({ name, minArgs: 0, maxArgs: 0, call }));
-  const { tokens } = new Lexer(expression).lex();
-  const tree = new Parser(tokens, CONTEXTS, functions).parse();
+  if (!trees.has(expression)) trees.set(expression, new Parser(new Lexer(expression).lex().tokens, CONTEXTS, functions).parse());
+  const tree = trees.get(expression);
   const known = JSON.parse(JSON.stringify(contexts), data.reviver);
   const result = new Evaluator(tree, known, new Map(functions.map(each => [each.name, each]))).evaluate();
   return JSON.parse(JSON.stringify(result, data.replacer));

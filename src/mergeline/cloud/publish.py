@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mergeline.cloud.asking import Aws, answering
-from mergeline.cloud.made import Made
 from mergeline.errors import DataError
 from mergeline.heartbeat import read_beat
 
@@ -19,6 +18,15 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "production"
 SERVER_FAILED = 500  # the least status that is the server's own failure
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where figures go and what they are of: the name and the region of the cloud, the address of the log."""
+
+    name: str
+    region: str
+    log: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +96,11 @@ def _p99(values: list[float]) -> float:
     return ordered[max(0, -(-len(ordered) * 99 // 100) - 1)]
 
 
-def publish(made: Made, aws: Aws, found: Figures) -> str:
-    """Send the figures, and say which."""
+def publish(name: str, aws: Aws, found: Figures) -> str:
+    """Send the figures to the cloud of this name, and say which."""
     data = found.data()
     if data:
         with answering("cloudwatch"):
-            aws.client("cloudwatch").put_metric_data(Namespace=f"Mergeline/{made.name}", MetricData=data)
+            aws.client("cloudwatch").put_metric_data(Namespace=f"Mergeline/{name}", MetricData=data)
     said = ", ".join(f"{each['MetricName']} {each['Value']:g}" for each in data) or "nothing"
     return f"published of {found.rows} predictions: {said}"

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from mergeline.errors import ConfigurationError, VerificationError
 if TYPE_CHECKING:
     from mergeline.cloud.asking import Aws
     from mergeline.cloud.made import Made
+    from mergeline.cloud.publish import Place
 
+NAME, REGION, LOG = "MERGELINE_CLOUD", "AWS_REGION", "MERGELINE_LOG"
 Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
 
 
@@ -32,9 +34,11 @@ def add_verbs(verb: Verb) -> None:
     added.add_argument(
         "what", choices=("check", "publish", "destroy"), help="check changes nothing; destroy asks for the name"
     )
-    added.add_argument("--log", metavar="URL", help="publish: the prediction log (default: production's on S3)")
+    text = f"publish: the prediction log (default: {LOG}, else production's on S3)"
+    added.add_argument("--log", metavar="URL", help=text)
     added.add_argument("--hours", type=int, default=1, help="publish: how far back (default: 1)")
-    added.add_argument("--name", help="destroy: the name, instead of being asked for it")
+    text = f"destroy: instead of being asked for it; publish: instead of asking Terraform (default: {NAME})"
+    added.add_argument("--name", help=text)
     text = "destroy: also Terraform's state and its bucket"
     added.add_argument("--with-state", action="store_true", help=text)
     _outputs(added)
@@ -58,12 +62,12 @@ def _cloud(parsed: argparse.Namespace) -> str:
     from mergeline.cloud.asking import Aws
     from mergeline.cloud.made import read_made
 
+    if parsed.what == "publish":
+        return _publish(parsed, _place(parsed, os.environ))
     made = read_made(parsed.root, parsed.outputs, os.environ)
     aws = Aws(made.region)
     if parsed.what == "check":
         return _check(made, aws)
-    if parsed.what == "publish":
-        return _publish(parsed, made, aws)
     from mergeline.cloud.destroy import destroy
 
     typed = parsed.name or _asked(made.name)
@@ -82,14 +86,31 @@ def _check(made: Made, aws: Aws) -> str:
     return text
 
 
-def _publish(parsed: argparse.Namespace, made: Made, aws: Aws) -> str:
+def _publish(parsed: argparse.Namespace, place: Place) -> str:
+    from mergeline.cloud.asking import Aws
     from mergeline.cloud.publish import figures, publish
     from mergeline.logstore import open_log
 
     if parsed.hours < 1:
         raise ConfigurationError(f"--hours: expected 1 or more, found {parsed.hours}")
-    store = open_log(parsed.log or made.variables["MERGELINE_LOG"], parsed.root)
-    return publish(made, aws, figures(store, dt.datetime.now(dt.UTC), parsed.hours))
+    store = open_log(place.log, parsed.root)
+    return publish(place.name, Aws(place.region), figures(store, dt.datetime.now(dt.UTC), parsed.hours))
+
+
+def _place(parsed: argparse.Namespace, environment: Mapping[str, str]) -> Place:
+    """By the settings of a workflow, which has no Terraform, where they name the cloud; else by Terraform's outputs."""
+    from mergeline.cloud.made import read_made
+    from mergeline.cloud.publish import Place
+
+    name, log = parsed.name or environment.get(NAME), parsed.log or environment.get(LOG)
+    if name and parsed.outputs is None:
+        region = environment.get(REGION)
+        for setting, value in ((REGION, region), (LOG, log)):
+            if not value:
+                raise ConfigurationError(f"{setting}: expected beside the name {name}, found nothing; set it")
+        return Place(name, str(region), str(log))
+    made = read_made(parsed.root, parsed.outputs, environment)
+    return Place(made.name, made.region, log or made.variables[LOG])
 
 
 def _asked(name: str) -> str:
