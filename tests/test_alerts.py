@@ -279,7 +279,7 @@ def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
 
 
 def test_the_documentation_has_a_line_for_every_alarm_and_every_rule() -> None:
-    page = (K8S.parent / "docs/alerts.md").read_text(encoding="utf-8")
+    page = (K8S.parent / "docs/operating.md").read_text(encoding="utf-8")
     groups = one(rendered("production", ["monitoring"]), "PrometheusRule")["spec"]["groups"]
     for name in [rule["alert"] for group in groups for rule in group["rules"]]:
         assert f"`{name}`" in page, name
