@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import subprocess
 from pathlib import Path
@@ -16,7 +17,14 @@ from sample.demo.place import Done, Place, Server, make_place
 from sample.demo.traffic import _labels, _requests, read_month
 
 from mergeline.commands.settings import load_params
-from mergeline.errors import ConfigurationError, VerificationError
+from mergeline.errors import ConfigurationError, ServiceError, VerificationError
+from mergeline.release.ledger import Ledger
+from mergeline.site.facts import Site
+
+
+def nothing_yet() -> Site:
+    """What a repository says before anything has happened."""
+    return Site(dt.datetime(2013, 4, 1, tzinfo=dt.UTC), Ledger("origin/main", "c0ffee" * 6, (), {}, {}, {}))
 
 
 @pytest.fixture
@@ -42,6 +50,7 @@ def test_the_clone_has_an_origin_of_its_own_whose_main_is_the_last_commit(templa
     (place.root / "more").write_text("more")
     place.commit("Another")
     place.git("push", "-q", "origin", "main")
+    assert place.git("log", "--format=%s").splitlines() == ["Another", "The template"]  # it begins here
     branches = subprocess.run(["git", "-C", str(template), "branch"], capture_output=True, text=True, check=True).stdout
     assert branches == "* work\n"  # the template knows nothing of it
 
@@ -81,6 +90,46 @@ def test_what_does_not_hold_ends_the_play_with_the_name_of_the_act(template: Pat
     assert "Act 2" not in page
 
 
+@pytest.mark.parametrize(
+    ("broke", "kind", "code"),
+    [
+        (ServiceError("http://127.0.0.1:1/predict: refused"), ServiceError, 7),
+        (KeyError("verdict"), VerificationError, 6),
+        (StopIteration(), VerificationError, 6),
+        (FileNotFoundError("reports/comparison.json"), VerificationError, 6),
+    ],
+    ids=["an error of a verb", "a record without a field", "nothing found", "a file that is not there"],
+)
+def test_whatever_breaks_in_an_act_carries_its_name_and_an_exit_code(
+    broke: Exception, kind: type[Exception], code: int, template: Path, tmp_path: Path
+) -> None:
+    def breaks(story: Story) -> Act:
+        raise broke
+
+    with pytest.raises(kind, match=r"^demo: act 2, two: ") as found:
+        playing.play(template, tmp_path / "demo", lambda line: None, (("act 2, two", breaks),))
+    assert getattr(found.value, "exit_code", None) == code
+
+
+def test_a_program_that_does_not_end_is_an_error(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sample.demo.place.LONGEST_RUN_S", 0.2)
+    place = make_place(template, tmp_path / "demo")
+    place.act = "act 5, tampering"
+    with pytest.raises(VerificationError, match=r"act 5, tampering: expected `sleep 20` to end within"):
+        place.tool("sleep", "20")
+
+
+def test_time_goes_on_from_the_day_that_an_act_begins_on(template: Path, tmp_path: Path) -> None:
+    place = make_place(template, tmp_path / "demo")
+    place.go_to(dt.datetime(2013, 4, 1, tzinfo=dt.UTC))
+    place.since = (place.since or 0.0) - 90
+    (place.root / "more").write_text("more")
+    place.commit("Another")
+    assert place.git("log", "-1", "--format=%cI").startswith("2013-04-01T00:01:3")
+
+
 def test_acts_that_hold_make_a_page_that_says_so(template: Path, tmp_path: Path) -> None:
     shown = playing.play(template, tmp_path / "demo", lambda line: None, (("act 1, one", lambda story: held(1)),))
     assert [act.number for act in shown] == [1]
@@ -94,8 +143,11 @@ def test_the_play_has_seven_acts_and_each_is_named_by_its_number() -> None:
 def test_the_page_escapes_what_it_shows_and_loads_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.commands.append(Done("mergeline <b>", 0, "", "", 1.0))
-    act = Act(1, "<i>First</i>", "a <script>", (Fact("<u>name", "<u>value"),), (Link("<a>", "report.html"),))
-    page = html(place, [act], of=1)
+    act = Act(
+        1, "<i>First</i>", "a <script>, `in marks`", (Fact("<u>name", "<u>value"),), (Link("<a>", "report.html"),)
+    )
+    page = html(place, [act], 1, nothing_yet())
+    assert "a &lt;script&gt;, <code>in marks</code>" in page
     for tag in ("<b>", "<i>", "<script", "<u>"):
         assert tag not in page
     assert "default-src 'none'" in page

@@ -20,6 +20,7 @@ FACTS = ("mergeline.errors", "mergeline.schema", "mergeline.params", "mergeline.
 PURE = (
     *("mergeline.holdout", "mergeline.target", "mergeline.intervals", "mergeline.metrics", "mergeline.paired"),
     *("mergeline.gates", "mergeline.models", "mergeline.monitor", "mergeline.stages", "mergeline.report"),
+    "mergeline.site",
     *("mergeline.release.champion", "mergeline.release.manifests", "mergeline.release.model"),
     *("mergeline.release.receipt", "mergeline.release.history", "mergeline.release.ledger"),
     *("mergeline.release.evidence", "mergeline.release.selection", "mergeline.release.dora"),

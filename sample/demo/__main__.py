@@ -13,6 +13,7 @@ from mergeline.files import LOCAL_STATE
 
 TEMPLATE = Path(__file__).parents[2]
 FOLDER = TEMPLATE / LOCAL_STATE / "demo"
+MOST_LEFT_OUT = 20  # with fewer flights there are too few for a verdict
 
 
 def main() -> int:
@@ -22,9 +23,14 @@ def main() -> int:
         description="Play the whole loop in a throw-away clone: pull requests, traffic, drift, a canary, a way back.",
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where it plays, made anew (default: %(default)s)")
-    folder = parser.parse_args().folder.resolve()
+    text = "keep one flight in N, for a quicker look (default: all)"
+    parser.add_argument("--every", type=int, default=1, metavar="N", help=text)
+    parsed = parser.parse_args()
+    folder = parsed.folder.resolve()
+    if not 1 <= parsed.every <= MOST_LEFT_OUT:
+        parser.error(f"--every: expected 1 to {MOST_LEFT_OUT}, found {parsed.every}")
     try:
-        shown = play(TEMPLATE, folder, lambda line: print(line, flush=True))
+        shown = play(TEMPLATE, folder, lambda line: print(line, flush=True), every=parsed.every)
     except MergelineError as err:
         print(err, file=sys.stderr)
         return err.exit_code

@@ -22,14 +22,6 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A chart as SVG that needs nothing else, and what it shows in words."""
-
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
 class Act:
     """An act that has held; `seconds` by the clock, `commands` that it ran."""
 
@@ -38,6 +30,5 @@ class Act:
     said: str
     facts: tuple[Fact, ...] = ()
     links: tuple[Link, ...] = ()
-    pictures: tuple[Picture, ...] = ()
     seconds: float = 0.0
     commands: int = 0

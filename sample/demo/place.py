@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import shutil
@@ -16,12 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mergeline.commands.settings import load_params
 from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.layout import PRODUCTION, STAGING
 from mergeline.params_file import edited
 
 LONGEST_START_S = 60.0
 LONGEST_END_S = 20.0
+LONGEST_RUN_S = 600.0
 POLL_S = 0.05
 SHOWN_LINES = 12
 PERSON = {"GIT_AUTHOR_NAME": "Demo", "GIT_AUTHOR_EMAIL": "demo@example.org"}
@@ -73,11 +76,27 @@ class Place:
     """A clone with a bare origin beside it, both under `folder`; what runs in it finds nothing of the user's own.
 
     `act` is the name of the act that plays, which every failure carries. `commands` are those that have run, in order.
+    Commits are of `today`, where a past year is played; with `since`, a second of the monotonic clock, time goes on
+    from there.
     """
 
     folder: Path
     act: str = ""
     commands: list[Done] = field(default_factory=list)
+    today: dt.datetime | None = None
+    since: float | None = None
+
+    def go_to(self, moment: dt.datetime) -> None:
+        """Let it be this moment now; from here on time passes as it does."""
+        self.today, self.since = moment, time.monotonic()
+
+    @property
+    def now(self) -> dt.datetime:
+        """The moment of a commit that is made now, to the second."""
+        if self.today is None:
+            return dt.datetime.now(dt.UTC).replace(microsecond=0)
+        passed = 0.0 if self.since is None else time.monotonic() - self.since
+        return (self.today + dt.timedelta(seconds=passed)).replace(microsecond=0)
 
     @property
     def root(self) -> Path:
@@ -118,9 +137,12 @@ class Place:
     def _done(self, command: list[str], name: str, code: int | tuple[int, ...]) -> Done:
         allowed = (code,) if isinstance(code, int) else code
         began = time.monotonic()
-        ended = subprocess.run(
-            command, cwd=self.root, env=self.environment(), capture_output=True, text=True, check=False
-        )
+        try:
+            ended = self.start_and_wait(command)
+        except subprocess.TimeoutExpired as err:
+            raise VerificationError(
+                f"demo: {self.act}: expected `{name}` to end within {LONGEST_RUN_S:.0f} s, and it runs on"
+            ) from err
         done = Done(name, ended.returncode, ended.stdout, ended.stderr, time.monotonic() - began)
         self.commands.append(done)
         with (self.folder / "said.log").open("a", encoding="utf-8") as said:
@@ -133,6 +155,18 @@ class Place:
                 f" read {self.folder / 'said.log'}"
             )
         return done
+
+    def start_and_wait(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone to its end; raise `subprocess.TimeoutExpired` where it does not come."""
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_RUN_S,
+        )
 
     def environment(self) -> dict[str, str]:
         """The environment of what runs here."""
@@ -147,7 +181,9 @@ class Place:
             "GIT_TERMINAL_PROMPT": "0",
             "OMP_WAIT_POLICY": "PASSIVE",  # a fit beside servers takes ten times as long where its threads spin
         }
-        return {**kept, **own, **PERSON, **COMMITTER}
+        dates = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
+        dated = {} if self.today is None else dict.fromkeys(dates, self.now.isoformat())
+        return {**kept, **own, **PERSON, **COMMITTER, **dated}
 
     # ---- Pull requests ---------------------------------------------------------------------------------------------
 
@@ -228,41 +264,51 @@ class Place:
         )
 
 
-def make_place(template: Path, folder: Path) -> Place:
-    """Clone the last commit of `template` into `folder`, which is made anew, with a bare origin.
+def make_place(template: Path, folder: Path, every: int = 1, kind: type[Place] = Place) -> Place:
+    """Make a repository of the last commit of `template` in `folder`, which is made anew, with a bare origin.
 
-    Raises `ConfigurationError` where `template` is no Git repository with a commit.
+    Its history begins here, as that of a repository made by "Use this template" does. Of the sample's rows it keeps
+    one in `every`. Raises `ConfigurationError` where `template` is no Git repository with a commit.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "home").mkdir(parents=True)
-    place = Place(folder, "set-up")
-    made = subprocess.run(
-        ["git", "clone", "-q", "--bare", "--no-hardlinks", str(template.resolve()), str(place.origin)],
-        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
+    place = kind(folder, "set-up")
+    try:
+        made = subprocess.run(
+            ["git", "clone", "-q", "--depth", "1", template.resolve().as_uri(), str(place.root)],
+            env=place.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as err:
+        raise ConfigurationError("demo: git is not installed; the whole loop goes through it") from err
+    if made.returncode or not any(place.root.glob("*")):
         raise ConfigurationError(
             f"demo: expected a Git repository with a commit in {template.resolve()}, found none"
-            f" ({made.stderr.strip().splitlines()[-1]}); clone the template, or `git init` and commit"
+            f" ({' '.join(made.stderr.split())[-200:]}); clone the template, or `git init` and commit"
         )
-    head = _git(place.origin, "rev-parse", "HEAD")
-    for line in _git(place.origin, "for-each-ref", "--format=%(refname)").splitlines():
-        _git(place.origin, "update-ref", "-d", line)
-    _git(place.origin, "update-ref", "refs/heads/main", head)
-    _git(place.origin, "symbolic-ref", "HEAD", "refs/heads/main")
-    _git(folder, "clone", "-q", str(place.origin), str(place.root))
+    shutil.rmtree(place.root / ".git")
+    place.git("init", "-q", "-b", "main")
+    if every > 1:
+        _thin(place, every)
+    place.git("add", "--all", "--force")
+    place.git("commit", "-q", "-m", "The template")
+    place.git("init", "-q", "--bare", "-b", "main", str(place.origin))
+    place.git("remote", "add", "origin", str(place.origin))
+    place.git("push", "-q", "--set-upstream", "origin", "main")
+    place.git("remote", "set-head", "origin", "main")
+    place.commands.clear()
     return place
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], env={**os.environ, **own}, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+def _thin(place: Place, every: int) -> None:
+    """Keep one row in `every` of each month, and ask for as many rows fewer."""
+    import pandas as pd
+
+    for file in sorted((place.root / "sample").glob("*.parquet")):
+        pd.read_parquet(file).iloc[::every].reset_index(drop=True).to_parquet(file, index=False)
+    place.change_params({"validate.min_rows": load_params(place.root).validation.min_rows // every})
 
 
 def free_port() -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sample.demo.act import Act
 from sample.demo.acts import Part, Story, broken, first_pull_request, proven, refused, retrained, reverted
 from sample.demo.page import write_page
-from sample.demo.place import make_place
+from sample.demo.place import Place, make_place
 from sample.demo.watch import watched
 
+from mergeline.errors import MergelineError, VerificationError
+
 PAGE = "index.html"
-# title as it stands in a failure, the act, the seconds that it takes on two cores
+# title as it stands in a failure, the act
 PARTS: tuple[tuple[str, Part], ...] = (
     ("act 1, the first pull request", first_pull_request),
     ("act 2, live traffic and its watch", watched),
@@ -27,21 +30,27 @@ PARTS: tuple[tuple[str, Part], ...] = (
 
 
 def play(
-    template: Path, folder: Path, say: Callable[[str], None], parts: Sequence[tuple[str, Part]] = PARTS
+    template: Path,
+    folder: Path,
+    say: Callable[[str], None],
+    parts: Sequence[tuple[str, Part]] = PARTS,
+    every: int = 1,
+    kind: type[Place] = Place,
 ) -> tuple[Act, ...]:
     """Play all acts, write the page after each, and return what they have shown.
 
-    `template` is the repository, whose last commit is played with; `folder` is made anew. Raises `VerificationError`
-    with the act's name where something is not as it has to be.
+    `template` is the repository, whose last commit is played with; `folder` is made anew; of the flights one in `every`
+    is taken; `kind` runs the commands. Raises an error with the act's name where something is not as it has to be.
     """
-    story = Story(make_place(template, folder))
+    for line in set_up():
+        say(line)
+    story = Story(make_place(template, folder, every, kind))
     shown: list[Act] = []
     try:
         for name, part in parts:
-            story.place.act = name
             say(f"{name} ...")
             began, ran = time.monotonic(), len(story.place.commands)
-            act = part(story)
+            act = played(story, name, part)
             act = replace(act, seconds=time.monotonic() - began, commands=len(story.place.commands) - ran)
             shown.append(act)
             write_page(folder / PAGE, story.place, shown, of=len(parts))
@@ -49,3 +58,25 @@ def play(
     finally:
         story.end()
     return tuple(shown)
+
+
+def played(story: Story, name: str, part: Part) -> Act:
+    """Play one act; whatever it cannot go on with is an error that carries its name."""
+    story.place.act = name
+    begin = f"demo: {name}: "
+    try:
+        return part(story)
+    except MergelineError as err:
+        raise err if str(err).startswith(begin) else type(err)(f"{begin}{err}") from err
+    except (OSError, LookupError, ValueError, StopIteration) as err:  # an answer or a record of another shape
+        raise VerificationError(
+            f"{begin}{type(err).__name__}: {err}; read the commands in {story.place.folder / 'said.log'}"
+        ) from err
+
+
+def set_up() -> Iterator[str]:
+    """Say what is not here and what follows from it; nothing of it is needed."""
+    if shutil.which("kubectl") is None:
+        yield "set-up: kubectl is not here: `verify` leaves out the link of the rendered manifests"
+    if shutil.which("node") is None:
+        yield "set-up: Node is not here, nor needed: each act calls the verbs that the workflows call"

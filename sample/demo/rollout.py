@@ -64,7 +64,9 @@ def tampered(story: Story) -> tuple[Fact, ...]:
     sha256 = place.released("production")
     stored = sorted((place.root / ".mergeline" / "store").rglob("model.onnx"))
     stored = stored or [path for path in (place.root / ".mergeline" / "store").rglob("*") if path.is_file()]
-    model = next(path for path in stored if _holds_onnx(place, path, sha256))
+    model = next((path for path in stored if _holds_onnx(place, path, sha256)), None)
+    place.expect(model is not None, f"the model {sha256[:12]} of production in the store")
+    assert model is not None  # noqa: S101  just asked
     right = model.read_bytes()
     mode = model.stat().st_mode
     wrong = bytearray(right)

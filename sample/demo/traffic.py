@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROWS_A_REQUEST = 200
 LABELS_A_REQUEST = 5_000
+FLIGHTS_AT_ONCE = 4  # so that a canary at 5 % has the rows soon that its drift is measured by
 LABEL_DELAY = dt.timedelta(days=3)
 
 
@@ -63,7 +64,7 @@ def replay(url: str, rows: pd.DataFrame, settings: Params) -> Sent:
 
 
 class Clients:
-    """People who ask for one flight after the other while something else happens; used as a context.
+    """People who ask for a few flights again and again while something else happens; used as a context.
 
     `answered` and `failed` count their requests.
     """
@@ -72,7 +73,7 @@ class Clients:
         self.answered = 0
         self.failed = 0
         self._url = url
-        self._bodies = [body for _, bodies in _requests(rows, settings, 10) for body in ([each] for each in bodies)]
+        self._bodies = [bodies for _, bodies in _requests(rows, settings, FLIGHTS_AT_ONCE)]
         self._pause_s = 1 / a_second
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._ask, daemon=True)

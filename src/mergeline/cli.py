@@ -17,6 +17,7 @@ from mergeline.commands import cloud as clouding
 from mergeline.commands import collect as collecting
 from mergeline.commands import performance as performing
 from mergeline.commands import serve as serving
+from mergeline.commands import site as publishing
 from mergeline.errors import MergelineError
 
 INTERRUPTED = 130
@@ -125,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     _base(verb("resync", _resync, "merge the base branch; take its generated files, run again, record"))
     releases.add_verbs(verb)
     history.add_verbs(verb)
+    publishing.add_verbs(verb)
     canary.add_verbs(verb)
     smoke.add_verbs(verb)
     github.add_verbs(verb)

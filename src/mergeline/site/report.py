@@ -1,0 +1,35 @@
+"""A release's report, made again from the records that came with it, without what only its open branch knew."""
+
+from __future__ import annotations
+
+from mergeline.report import elements, sections
+from mergeline.report.context import Records
+from mergeline.report.escape import clean, page
+from mergeline.report.html import BADGES
+from mergeline.report.wording import MEANING, headline
+from mergeline.site.frame import SKIP, document
+
+LONGEST = 1500
+# what changed against a base, and how often the holdout had judged, are facts of the branch while it was open
+PARTS = (
+    sections.models,
+    sections.gates,
+    sections.ranking,
+    sections.slices,
+    sections.distributions,
+    sections.data,
+    sections.reproduction,
+)
+
+
+def html(records: Records) -> str:
+    """Return the page. Raises `KeyError` for records of another shape than this package writes."""
+    comparison = records.comparison
+    verdict = comparison["verdict"]
+    parts = [
+        f'{SKIP}<header><span class="badge {verdict}">{BADGES[verdict]}</span><h1>{page(headline(comparison))}</h1>',
+        elements.paragraph(clean(comparison["sentence"], LONGEST), "lead"),
+        elements.paragraph(MEANING[verdict]),
+        '<p><a href="index.html">What is served, and why</a></p></header>',
+    ]
+    return document(headline(comparison), "".join(parts), "".join(part(records) for part in PARTS), "")
