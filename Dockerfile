@@ -61,8 +61,10 @@ LABEL org.opencontainers.image.title="mergeline" \
       org.opencontainers.image.licenses="Apache-2.0" \
       dev.mergeline.serving-contract="1"
 
-# One thread a worker: several on a small model wait for one another.
+# One thread a worker: several on a small model wait for one another. The address is no option of CMD, which SageMaker
+# replaces by `serve` alone.
 ENV PATH=/opt/mergeline/bin:$PATH \
+    MERGELINE_HOST=0.0.0.0 \
     MERGELINE_FOLDER=/model \
     MERGELINE_CHALLENGER_FOLDER=/model/challenger \
     MERGELINE_LOG=/log \
@@ -84,4 +86,4 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as web; \
         web.urlopen('http://127.0.0.1:' + os.environ.get('MERGELINE_PORT', '8080') + '/readyz', timeout=2)"]
 ENTRYPOINT ["mergeline"]
-CMD ["serve", "--host", "0.0.0.0"]
+CMD ["serve"]

@@ -12,6 +12,8 @@ RESOLVER := .mergeline/resolver
 UV := $(RESOLVER)/bin/uv
 PEERS := .mergeline/peers
 CHECKOV := .mergeline/checkov
+AIRFLOW := .mergeline/airflow
+DOCS := .mergeline/docs
 
 # DVC runs the stages through a shell, which has to find the tools of this environment and no others.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -36,11 +38,11 @@ demo: setup  ## set up, play the whole loop in a throw-away clone, print where i
 	@$(BIN)/python -m sample.demo
 
 .PHONY: test
-test: dev checkov  ## set up, run all tests and doctests
+test: dev checkov airflow $(DOCS)/.stamp  ## set up, run all tests and doctests
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: coverage
-coverage: dev checkov  ## the same with coverage of what runs in the tests' own processes; a tenth slower
+coverage: dev checkov airflow $(DOCS)/.stamp  ## the same with coverage of what runs in the tests' own processes; a tenth slower
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov
 
 .PHONY: lint
@@ -74,7 +76,7 @@ bench: dev $(PEERS)/.stamp  ## measure everything beside its peers; needs wrk, k
 .PHONY: clean
 clean:  ## remove the environment and the caches; data, models and the stores stay
 	@rm -rf $(VENV) $(RESOLVER) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf $(PEERS) $(CHECKOV) src/*.egg-info
+	@rm -rf $(PEERS) $(CHECKOV) $(AIRFLOW) $(DOCS) .mergeline/book src/*.egg-info
 	@find src tests benchmarks sample .ci -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null; true
 
 # ---- Set-up: once, and again when a lock changes -------------------------------------------------------------------
@@ -122,6 +124,27 @@ checkov: $(CHECKOV)/.stamp  ## the static check of terraform/, in an environment
 $(CHECKOV)/.stamp: requirements/checkov.lock $(RESOLVER)/.stamp
 	@.ci/make-venv $(CHECKOV) $(PYTHON)
 	@$(UV) pip install --quiet --python $(CHECKOV)/bin/python --no-deps --require-hashes -r requirements/checkov.lock
+	@touch $@
+
+.PHONY: airflow
+airflow: $(AIRFLOW)/.stamp  ## the Airflow that docs/airflow.md is tested with, in an environment of its own
+
+$(AIRFLOW)/.stamp: requirements/airflow.lock $(RESOLVER)/.stamp
+	@.ci/make-venv $(AIRFLOW) $(PYTHON)
+	@$(UV) pip install --quiet --python $(AIRFLOW)/bin/python --no-deps --require-hashes -r requirements/airflow.lock
+	@touch $@
+
+# ---- The book ----------------------------------------------------------------------------------------------------------
+
+.PHONY: docs
+docs: $(DOCS)/.stamp  ## count the tests into the pages, build the book from docs/ into .mergeline/book
+	@$(DOCS)/bin/python .ci/counted.py
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build  # with --quiet MkDocs would count no warning, and pass every link
+	@echo .mergeline/book/index.html
+
+$(DOCS)/.stamp: requirements/docs.lock $(RESOLVER)/.stamp
+	@.ci/make-venv $(DOCS) $(PYTHON)
+	@$(UV) pip install --quiet --python $(DOCS)/bin/python --no-deps --require-hashes -r requirements/docs.lock
 	@touch $@
 
 # ---- The lock ------------------------------------------------------------------------------------------------------

@@ -141,6 +141,9 @@ def test_the_id_names_every_row_once(columns: dict[str, Any], identity: str | No
         pytest.param([Decimal("1.5"), Decimal("2.5")] * (ROWS // 2), "numeric", id="decimals"),
         pytest.param(column("a", "b", None), "categorical", id="text that repeats"),
         pytest.param(column("x", None), "categorical", id="a mark or nothing"),
+        pytest.param(column("65+", *map(str, range(30, 60))), "categorical", id="numbers and the rest of them"),
+        pytest.param(column("V27", "E8", *map(str, range(30, 60))), "categorical", id="codes, most of them numbers"),
+        pytest.param(column("none", "1", "2", "3"), "categorical", id="few numbers and a word"),
     ],
 )
 def test_a_feature_stands_in_the_list_of_its_values(values: Any, group: str) -> None:
@@ -163,6 +166,7 @@ def test_whole_numbers_that_are_named_like_a_code_are_categories(name: str) -> N
         pytest.param(
             {"added": [f"{row % 28 + 1:02}.05.{row + 1800}" for row in range(ROWS)]}, "convert", id="other dates"
         ),
+        pytest.param({"added": column("?", *map(str, range(30)))}, "numbers but for '?'", id="a word for a gap"),
         pytest.param({"id": range(ROWS), "added": range(1, ROWS + 1)}, "another id", id="a second id"),
         pytest.param({"account_id": range(ROWS), "added": [[1]] * ROWS}, "neither", id="lists"),
         pytest.param({"added": column(1.0, float("inf"))}, "not finite", id="infinity"),
@@ -252,7 +256,8 @@ def test_settings_fit_the_size_of_the_table(rows: int, threshold: Any, leaves: i
 @pytest.mark.parametrize(
     ("wishes", "columns", "error", "words"),
     [
-        pytest.param(Wishes("targt"), {}, ConfigurationError, "no column 'targt'", id="no such target"),
+        pytest.param(Wishes("none"), {}, ConfigurationError, "it has 'size', 'target'$", id="no such target"),
+        pytest.param(Wishes("Targt "), {}, ConfigurationError, "do you mean 'target'", id="a target misspelt"),
         pytest.param(Wishes("target", time="size"), {}, ConfigurationError, "expected dates", id="numbers as time"),
         pytest.param(Wishes("target", time="target"), {}, ConfigurationError, "is the target", id="the target as time"),
         pytest.param(Wishes("target", id="target"), {}, ConfigurationError, "is the target", id="the target as id"),
@@ -378,10 +383,20 @@ def test_a_table_that_cannot_be_read_is_refused(
         read(tmp_path / name)
 
 
-def test_a_file_with_semicolons_is_recognised(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("a;b\n1;2\n")
-    with pytest.raises(DataError, match="save the file with commas"):
-        guess(read(tmp_path / "table.csv"), Wishes("b"))
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        pytest.param("a;b\n1;2\n", "semicolons", id="semicolons"),
+        pytest.param("a;b\n1,5;2,5\n", "semicolons", id="semicolons and decimal commas"),
+        pytest.param("a\tb\n1\t2\n", "tabs", id="tabs"),
+    ],
+)
+def test_a_file_with_another_separator_is_recognised(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(DataError, match=f"found {found}; save the file with commas"):
+        read(tmp_path / "table.csv")
+    (tmp_path / "table.csv").write_text("a;b,c\n1,2\n")
+    assert list(read(tmp_path / "table.csv").columns) == ["a;b", "c"]  # a name of two
 
 
 # --- the repository --------------------------------------------------------------------------------------------------

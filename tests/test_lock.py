@@ -112,7 +112,7 @@ def wheel(folder: Path, name: str, version: str) -> None:
 # ---- What the files say --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["runtime", "dev", "serve", "resolver"])
+@pytest.mark.parametrize("name", ["runtime", "dev", "serve", "resolver", "checkov", "airflow", "docs"])
 def test_a_lock_holds_exact_pins_with_hashes_and_no_address(name: str) -> None:
     assert faults(lock(name)) == []
     assert read_pins(lock(name))

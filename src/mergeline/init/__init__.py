@@ -8,7 +8,8 @@
 | id | text or whole numbers, none missing or twice: named like an id, else text without blanks, else row numbers |
 | categorical | text that repeats, whole numbers that are named like a code and repeat |
 | numeric | other numbers (few whole ones too: their order counts), truth values, dates |
-| left out | empty and constant columns, what says the same as the target, text that hardly repeats, further ids |
+| left out | empty and constant columns, what says the same as the target, text that hardly repeats, further ids, |
+|          | numbers among which one word stands for a gap |
 """
 
 from __future__ import annotations

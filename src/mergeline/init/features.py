@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*"
+FEWEST_NUMBERS = 10  # that a word stands among: fewer are the names of groups
 SAME_LINE = 1e-9  # of the squared correlation: a copy of the target in another unit
 LEAK = "says the same as the target; a model would learn nothing else"
 
@@ -82,6 +85,8 @@ def _reason_against(column: Column, target: Column, known: NDArray[np.bool_], ta
 
 
 def _reason_against_repeats(column: Column) -> str | None:
+    if column.kind == "text" and (word := _word_among_numbers(column.values)) is not None:
+        return f"numbers but for {short(word)}, which stands for none; leave those cells empty to use it"
     repeats = column.distinct <= column.known * REPEATING
     shown = short(column.first())
     if column.kind == "text" and not repeats:
@@ -91,6 +96,14 @@ def _reason_against_repeats(column: Column) -> str | None:
     if column.whole and ((column.unique and column.numbers_rows) or (column.named_like_id and not repeats)):
         return f"another id ({column.distinct} values in {column.known} rows)"
     return None
+
+
+def _word_among_numbers(values: pd.Series) -> str | None:
+    """Return the one word, without a digit, that stands in a column of many numbers: it says that there is none."""
+    known = values.dropna().drop_duplicates()
+    words = known[~known.str.fullmatch(NUMBER)]
+    alone = len(words) == 1 and len(known) > FEWEST_NUMBERS and not re.search(r"\d", words.iloc[0])
+    return str(words.iloc[0]) if alone else None
 
 
 def _leaks(column: Column, target: Column, known: NDArray[np.bool_], task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,10 +82,11 @@ def guess(table: pd.DataFrame, wishes: Wishes) -> Guess:
 def _refuse_unknown(name: str | None, table: pd.DataFrame) -> None:
     if name is None or name in table.columns:
         return
-    if len(table.columns) == 1 and any(sign in str(table.columns[0]) for sign in ";\t|"):
-        raise DataError("init: found one column; expected commas between the values, so save the file with commas")
     shown = ", ".join(map(repr, table.columns[:SHOWN])) + (", ..." if len(table.columns) > SHOWN else "")
-    raise ConfigurationError(f"init: no column {name!r} in the table; it has {shown}")
+    names = {str(column).strip().lower(): str(column) for column in table.columns}
+    close = difflib.get_close_matches(name.strip().lower(), names, n=1)
+    meant = f"; do you mean {names[close[0]]!r}?" if close else ""
+    raise ConfigurationError(f"init: no column {name!r} in the table; it has {shown}{meant}")
 
 
 def _holdout(table: pd.DataFrame, params: Params) -> str:

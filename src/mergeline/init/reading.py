@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ISO_DATE = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}.*)?"
 OTHER_DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?: .*)?"
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -26,6 +27,8 @@ def read(path: Path) -> pd.DataFrame:
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigurationError(f"{path}: expected a .csv or a .parquet file; convert it or correct its name")
+    if FORMATS[path.suffix.lower()] == "csv":
+        _refuse_other_separator(path)
     table = read_file(path, Source(files=path.name), str(path))
     if table.empty:
         raise DataError(f"{path}: expected rows, found none")
@@ -33,6 +36,17 @@ def read(path: Path) -> pd.DataFrame:
         codes = _codes(path, table)
         table = read_file(path, Source(files=path.name, text=codes), str(path)) if codes else table
     return typed(table)
+
+
+def _refuse_other_separator(path: Path) -> None:
+    """A header of one name that holds what other programs put between names; read as it is, its rows would not fit."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        header = file.readline().decode("utf-8", "replace").strip()
+    found = next((words for sign, words in SEPARATORS.items() if sign in header), None)
+    if found is not None and "," not in header:
+        raise DataError(f"{path}: expected commas between the columns, found {found}; save the file with commas")
 
 
 def _codes(path: Path, table: pd.DataFrame) -> tuple[str, ...]:

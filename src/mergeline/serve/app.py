@@ -96,9 +96,11 @@ class App:
         self._page_headers = {**PAGE_HEADERS, "Content-Security-Policy": pages.content_security_policy()}
         self._routes: Mapping[str, Mapping[str, Look | Job]] = {
             "/predict": {"POST": self._predict},
+            "/invocations": {"POST": self._predict},  # this and /ping are what SageMaker asks for
             "/labels": {"POST": self._label},
             "/healthz": _reads("healthz", self._healthz),
             "/readyz": _reads("readyz", self._readyz),
+            "/ping": _reads("readyz", self._readyz),
             "/metrics": _reads("metrics", self._metrics),
             "/status": _reads("status", self._status),
             "/openapi.json": _reads("openapi", self._openapi),

@@ -35,6 +35,8 @@ def describe(model: RequestModel, sha256: str, *, guarded: bool, logged: bool = 
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     request, predictions, labels, accepted, problem = schemas
     requirement: list[dict[str, Any]] = [{"key": []}, {"bearer": []}] if guarded else []
+    rows, scored = _requests(signature), _answers(signature, sha256)
+    ready = "The model is loaded and proven; the server does not end."
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -48,10 +50,22 @@ def describe(model: RequestModel, sha256: str, *, guarded: bool, logged: bool = 
                     "predict",
                     "Score one row or many.",
                     request,
-                    _requests(signature),
+                    rows,
                     predictions,
                     problem,
-                    _answers(signature, sha256),
+                    scored,
+                    requirement,
+                )
+            },
+            "/invocations": {
+                "post": _posted(
+                    "invocations",
+                    "The same, as Amazon SageMaker asks for it.",
+                    request,
+                    {"one row": rows["one row"]},
+                    predictions,
+                    problem,
+                    scored,
                     requirement,
                 )
             },
@@ -68,7 +82,8 @@ def describe(model: RequestModel, sha256: str, *, guarded: bool, logged: bool = 
                 )
             },
             "/healthz": _got("healthz", "The process answers.", (200,)),
-            "/readyz": _got("readyz", "The model is loaded and proven; the server does not end.", (200, 503)),
+            "/readyz": _got("readyz", ready, (200, 503)),
+            "/ping": _got("ping", "The same, as Amazon SageMaker asks for it.", (200, 503)),
             "/status": _got("status", "The release, latency, drift and log, for a person's page.", (200,)),
             "/metrics": _got("metrics", "Metrics of all workers, for Prometheus.", (200,), "text/plain"),
             "/openapi.json": _got("openapi", "This description.", (200,)),
