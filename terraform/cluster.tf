@@ -141,12 +141,22 @@ resource "aws_eks_node_group" "main" {
   depends_on = [aws_iam_role_policy_attachment.service, aws_eks_addon.main["vpc-cni"]]
 }
 
+# The newest version of an add-on that runs on the cluster's: an upgrade of the cluster takes them with it.
+data "aws_eks_addon_version" "main" {
+  for_each = toset(local.addons)
+
+  addon_name         = each.key
+  kubernetes_version = var.cluster.version
+  most_recent        = true
+}
+
 # vpc-cni comes before the nodes and enforces the network policies of k8s/; the others wait for nodes by themselves.
 resource "aws_eks_addon" "main" {
   for_each = toset(local.addons)
 
   cluster_name                = aws_eks_cluster.main.name
   addon_name                  = each.key
+  addon_version               = data.aws_eks_addon_version.main[each.key].version
   configuration_values        = each.key == "vpc-cni" ? jsonencode({ enableNetworkPolicy = "true" }) : null
   resolve_conflicts_on_create = "OVERWRITE"
   resolve_conflicts_on_update = "OVERWRITE"

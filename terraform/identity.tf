@@ -1,4 +1,4 @@
-# Who may become which role. What each may then do is in permissions.tf; a boundary caps all of them.
+# Who may become which role. What each may then do is in permissions.tf; boundary.tf caps all of them.
 
 locals {
   # Each role of a workflow, and the environments of GitHub whose jobs assume it. No token without one of them fits.
@@ -102,56 +102,4 @@ resource "aws_iam_role_policy_attachment" "service" {
 
   role       = aws_iam_role.service[each.value.role].name
   policy_arn = "arn:${local.partition}:iam::aws:policy/${each.value.policy}"
-}
-
-# The most that any of the roles can ever be given, also by a role that may change roles.
-resource "aws_iam_policy" "boundary" {
-  #checkov:skip=CKV_AWS_286: a boundary grants nothing; what it allows is what a role's own policy may still name
-  #checkov:skip=CKV_AWS_287: the same
-  #checkov:skip=CKV_AWS_288: the same
-  #checkov:skip=CKV_AWS_289: the same
-  #checkov:skip=CKV_AWS_290: the same
-  #checkov:skip=CKV_AWS_355: the same
-  #checkov:skip=CKV2_AWS_40: the same
-  name = "${var.name}-boundary"
-  path = "/${var.name}/"
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid    = "Most"
-        Effect = "Allow"
-        Action = [
-          "autoscaling:*", "budgets:*", "cloudwatch:*", "ec2:*", "ecr:*", "eks:*", "eks-auth:*",
-          "elasticloadbalancing:*", "iam:*", "kms:*", "logs:*", "s3:*", "sagemaker:*", "sns:*", "sts:GetCallerIdentity",
-        ]
-        Resource = "*"
-      },
-      {
-        Sid    = "NeverAnybodyElse"
-        Effect = "Deny"
-        Action = [
-          "iam:*AccessKey*", "iam:*Group*", "iam:*LoginProfile*", "iam:*MFADevice*", "iam:*SAMLProvider*",
-          "iam:*ServiceSpecificCredential*", "iam:*SigningCertificate*", "iam:*User*", "iam:CreateOpenIDConnectProvider",
-          "iam:DeleteOpenIDConnectProvider", "iam:AddClientIDToOpenIDConnectProvider",
-        ]
-        Resource = "*"
-      },
-      {
-        Sid    = "NeverTheBoundary"
-        Effect = "Deny"
-        Action = [
-          "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion",
-          "iam:SetDefaultPolicyVersion", "iam:DeleteRolePermissionsBoundary",
-        ]
-        Resource = "*"
-      },
-      {
-        Sid      = "NeverAnUnlockedModel"
-        Effect   = "Deny"
-        Action   = ["s3:BypassGovernanceRetention", "s3:PutBucketObjectLockConfiguration", "s3:PutObjectRetention"]
-        Resource = "*"
-      },
-    ]
-  })
 }

@@ -92,7 +92,7 @@ resource "aws_budgets_budget" "monthly" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:Project$${var.name}"]
+    values = [format("user:Project$%s", var.name)] # "$${" would be an escape
   }
 
   dynamic "notification" {

@@ -1,7 +1,12 @@
 # What Terraform's own roles may: `plan` reads settings and never what is stored; `apply` changes what bears our name.
 
 locals {
-  roles = "arn:${local.partition}:iam::${local.account}:role/${var.name}/*"
+  roles    = "arn:${local.partition}:iam::${local.account}:role/${var.name}/*"
+  boundary = "arn:${local.partition}:iam::${local.account}:policy/${var.name}/${var.name}-boundary"
+
+  # What changes a role: what asks for the boundary that is on it, and what does not.
+  write_bounded_roles = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
+  write_roles         = ["iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole"]
 
   look = [
     {
@@ -12,7 +17,7 @@ locals {
         "ec2:DescribeNatGateways", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces", "ec2:DescribePrefixLists",
         "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroupRules", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
         "ec2:DescribeTags", "ec2:DescribeVpcAttribute", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs",
-        "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:ListTagsForResource", "kms:DescribeKey",
+        "eks:DescribeAddonVersions", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:ListTagsForResource", "kms:DescribeKey",
         "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags",
         "logs:DescribeLogGroups", "logs:ListTagsForResource", "sagemaker:DescribeEndpoint",
         "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel", "sagemaker:ListTags", "sns:GetSubscriptionAttributes",
@@ -54,7 +59,11 @@ locals {
     { actions = ["s3:DeleteObject"], resources = ["${local.state}/mergeline/terraform.tfstate.tflock"] },
     { actions = ["kms:GenerateDataKey"], resources = ["*"], conditions = local.of_the_state },
   ]
-  of_the_state = { StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com", "kms:EncryptionContext:aws:s3:arn" = local.state } }
+  # S3 names the bucket to KMS where the bucket has a key of its own (bootstrap/ switches it on), and else the object.
+  of_the_state = {
+    StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" }
+    StringLike   = { "kms:EncryptionContext:aws:s3:arn" = [local.state, "${local.state}/*"] }
+  }
 
   ours = {
     eks       = ["${local.arns.eks}:cluster/${var.name}", "${local.arns.eks}:*/${var.name}/*"]
@@ -63,7 +72,8 @@ locals {
   tagged = { StringEquals = { "aws:ResourceTag/Project" = var.name } }
 
   change = [
-    # The network: what is made has to bear our tag, what is changed or removed has to bear it already.
+    # The network: what is changed or removed has to bear our tag. A tag is given to what is being made, and to what
+    # bears ours already: nobody else's thing becomes ours by one.
     {
       actions = [
         "ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateLaunchTemplate",
@@ -73,9 +83,17 @@ locals {
       resources = ["*"]
     },
     {
+      actions   = ["ec2:CreateTags"]
+      resources = ["${local.arns.ec2}:*/*"]
+      conditions = {
+        StringEquals = { "aws:RequestTag/Project" = var.name }
+        Null         = { "ec2:CreateAction" = "false" }
+      }
+    },
+    {
       actions    = ["ec2:CreateTags"]
       resources  = ["${local.arns.ec2}:*/*"]
-      conditions = { StringEquals = { "aws:RequestTag/Project" = var.name } }
+      conditions = local.tagged
     },
     {
       actions = [
@@ -90,20 +108,18 @@ locals {
       resources  = ["*"]
       conditions = local.tagged
     },
-    # The cluster. It runs instances of our launch template in the name of whoever makes a node group.
+    # The cluster. It runs instances of a launch template in the name of whoever makes a node group; subnet and image are
+    # the group's and not the template's, so that they cannot be asked to come from it.
     {
-      actions   = ["ec2:RunInstances"]
-      resources = ["*"]
-      conditions = {
-        StringLike = { "ec2:LaunchTemplate" = "${local.arns.ec2}:launch-template/*" }
-        Bool       = { "ec2:IsLaunchTemplateResource" = "true" }
-      }
+      actions    = ["ec2:RunInstances"]
+      resources  = ["*"]
+      conditions = { StringLike = { "ec2:LaunchTemplate" = "${local.arns.ec2}:launch-template/*" } }
     },
     {
       actions = [
         "eks:AssociateAccessPolicy", "eks:CreateAccessEntry", "eks:CreateAddon", "eks:CreateNodegroup",
         "eks:CreatePodIdentityAssociation", "eks:DeleteAccessEntry", "eks:DeleteAddon", "eks:DeleteNodegroup",
-        "eks:DeletePodIdentityAssociation", "eks:DescribeAddonVersions", "eks:DescribeUpdate",
+        "eks:DeletePodIdentityAssociation", "eks:DescribeUpdate",
         "eks:DisassociateAccessPolicy", "eks:TagResource", "eks:UntagResource", "eks:UpdateAccessEntry", "eks:UpdateAddon",
         "eks:UpdateClusterConfig", "eks:UpdateClusterVersion", "eks:UpdateNodegroupConfig", "eks:UpdateNodegroupVersion",
         "eks:UpdatePodIdentityAssociation",
@@ -126,15 +142,24 @@ locals {
       actions   = ["kms:CreateGrant", "kms:EnableKeyRotation", "kms:PutKeyPolicy", "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription"]
       resources = [aws_kms_key.data.arn, aws_kms_key.signing.arn]
     },
-    # Roles: only below our path, only with the boundary, and only for the services that need one.
+    # Roles: only below our path, only with the boundary, and only for the services that need one. The boundary denies
+    # `apply` its own: what it may is an administrator's to change.
     {
-      actions    = ["iam:AttachRolePolicy", "iam:CreateRole", "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
+      actions    = local.write_bounded_roles
       resources  = [local.roles]
-      conditions = { StringEquals = { "iam:PermissionsBoundary" = aws_iam_policy.boundary.arn } }
+      conditions = { StringEquals = { "iam:PermissionsBoundary" = local.boundary } }
     },
     {
-      actions   = ["iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole"]
+      actions   = local.write_roles
       resources = [local.roles]
+    },
+    {
+      actions   = ["iam:TagPolicy", "iam:UntagPolicy"]
+      resources = [local.boundary]
+    },
+    {
+      actions   = ["iam:TagOpenIDConnectProvider", "iam:UntagOpenIDConnectProvider"]
+      resources = [local.github_provider]
     },
     {
       actions    = ["iam:PassRole"]

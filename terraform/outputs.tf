@@ -29,6 +29,11 @@ output "repository" {
   value       = "${var.github.owner}/${var.github.repository}"
 }
 
+output "subjects" {
+  description = "How GitHub's tokens name that repository, with its ids, for `mergeline cloud check`."
+  value       = local.repositories
+}
+
 output "dvc_remote" {
   description = "For `mergeline remote`."
   value       = "s3://${aws_s3_bucket.main["dvc"].id}"
@@ -47,6 +52,11 @@ output "prediction_logs" {
 output "mlflow_artifacts" {
   description = "For `mlflow server --artifacts-destination`."
   value       = "s3://${aws_s3_bucket.main["mlflow"].id}"
+}
+
+output "sagemaker" {
+  description = "The endpoint of SageMaker, and the configuration that it has now; empty without one."
+  value       = { for each in aws_sagemaker_endpoint.server : each.name => each.endpoint_config_name }
 }
 
 output "name" {

@@ -11,9 +11,9 @@ locals {
     { actions = ["s3:GetObject"], resources = ["${arn}/*"] },
     { actions = ["kms:Decrypt"], resources = [aws_kms_key.data.arn], conditions = local.by_s3 },
   ] }
-  # To add is not to delete. A model in parts goes on after an interruption, for which it lists its parts.
+  # To add is not to delete, and what is added to models are hashes: signatures are the role `release`'s. A model in parts goes on after an interruption, for which it lists its parts.
   add = { for name, arn in local.bucket : name => [
-    { actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], resources = ["${arn}/*"] },
+    { actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], resources = [name == "models" ? "${arn}/sha256/*" : "${arn}/*"] },
     { actions = ["s3:ListBucketMultipartUploads"], resources = [arn] },
     { actions = ["kms:GenerateDataKey"], resources = [aws_kms_key.data.arn], conditions = local.by_s3 },
   ] }

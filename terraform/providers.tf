@@ -31,28 +31,26 @@ locals {
   # All that a profile decides.
   profiles = {
     standard = {
-      nat_gateways       = 1
-      endpoints          = ["ecr.api", "ecr.dkr"]
-      serving            = { types = ["m6i.large"], capacity = "ON_DEMAND", least = 2, most = 6 }
-      training           = { types = ["m6i.2xlarge"], capacity = "ON_DEMAND", most = 2 }
-      log_days           = 365
-      model_lock_days    = 365
-      prediction_days    = 400
-      key_deletion_days  = 30
-      flow_logs          = true
-      deletion_protected = true
+      nat_gateways      = 1
+      endpoints         = ["ecr.api", "ecr.dkr"]
+      serving           = { types = ["m6i.large"], capacity = "ON_DEMAND", least = 2, most = 6 }
+      training          = { types = ["m6i.2xlarge"], capacity = "ON_DEMAND", most = 2 }
+      log_days          = 365
+      model_lock_days   = 365
+      prediction_days   = 400
+      key_deletion_days = 30
+      flow_logs         = true
     }
     small = {
-      nat_gateways       = 1
-      endpoints          = []
-      serving            = { types = ["t3.medium", "t3a.medium"], capacity = "SPOT", least = 2, most = 3 }
-      training           = { types = ["t3.large", "t3a.large"], capacity = "SPOT", most = 1 }
-      log_days           = 7
-      model_lock_days    = 1
-      prediction_days    = 30
-      key_deletion_days  = 7
-      flow_logs          = false
-      deletion_protected = false
+      nat_gateways      = 1
+      endpoints         = []
+      serving           = { types = ["t3.medium", "t3a.medium"], capacity = "SPOT", least = 2, most = 3 }
+      training          = { types = ["t3.large", "t3a.large"], capacity = "SPOT", most = 1 }
+      log_days          = 7
+      model_lock_days   = 1
+      prediction_days   = 30
+      key_deletion_days = 7
+      flow_logs         = false
     }
   }
   profile = local.profiles[var.profile]

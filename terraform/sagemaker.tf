@@ -1,26 +1,41 @@
 # An endpoint of SageMaker with the same image and the same model by its hash; nothing of it without var.sagemaker.
 
+locals {
+  container = var.sagemaker == null ? null : {
+    image = var.sagemaker.image
+    environment = {
+      AWS_DEFAULT_REGION = var.region
+      MERGELINE_MODEL    = var.sagemaker.model_sha256
+      MERGELINE_RECEIPT  = var.sagemaker.receipt_sha256
+      MERGELINE_STORE    = "s3://${aws_s3_bucket.main["models"].bucket}"
+      MERGELINE_LOG      = "none" # its role writes nowhere, and a container's own disk goes with it
+    }
+  }
+  # SageMaker changes neither a model nor a configuration: with any other setting both are others, by this name.
+  revision = "${var.name}-${substr(sha256(jsonencode([local.container, var.sagemaker])), 0, 12)}"
+}
+
 resource "aws_sagemaker_model" "server" {
   #checkov:skip=CKV_AWS_370: the server fetches its model from the store by its hash, and so needs the network below
   count = var.sagemaker == null ? 0 : 1
 
-  name               = "${var.name}-${substr(var.sagemaker.model_sha256, 0, 12)}"
+  name               = local.revision
   execution_role_arn = aws_iam_role.service["sagemaker"].arn
 
   primary_container {
-    image = var.sagemaker.image
-    environment = {
-      MERGELINE_MODEL   = var.sagemaker.model_sha256
-      MERGELINE_RECEIPT = var.sagemaker.receipt_sha256
-      MERGELINE_STORE   = "s3://${aws_s3_bucket.main["models"].id}"
-    }
+    image       = local.container.image
+    environment = local.container.environment
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 }
 
 resource "aws_sagemaker_endpoint_configuration" "server" {
   count = length(aws_sagemaker_model.server)
 
-  name        = aws_sagemaker_model.server[0].name
+  name        = local.revision
   kms_key_arn = aws_kms_key.data.arn
 
   production_variants {
@@ -28,6 +43,10 @@ resource "aws_sagemaker_endpoint_configuration" "server" {
     model_name             = aws_sagemaker_model.server[0].name
     instance_type          = var.sagemaker.instance_type
     initial_instance_count = var.sagemaker.instances
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 }
 

@@ -82,18 +82,19 @@ variable "github" {
 variable "cluster" {
   description = <<-EOT
     EKS: its version, the roles that administer it, and the networks that reach its API from outside the VPC; without
-    one it is private.
+    one it is private. AWS upgrades a cluster by itself when its version leaves standard support; docs/cloud.md has the
+    days.
   EOT
   type = object({
-    version             = optional(string, "1.33")
+    version             = optional(string, "1.35")
     admin_role_arns     = optional(list(string), [])
     public_access_cidrs = optional(list(string), [])
   })
   default = {}
 
   validation {
-    condition     = can(regex("^1\\.(3[2-9]|[4-9][0-9])$", var.cluster.version))
-    error_message = "cluster.version: expected 1.32 or later."
+    condition     = can(regex("^1\\.(3[4-9]|[4-9][0-9])$", var.cluster.version))
+    error_message = "cluster.version: expected 1.34 or later."
   }
 
   validation {

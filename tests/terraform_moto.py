@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 Body = dict[str, Any]
 ACCOUNT = "123456789012"
@@ -114,10 +114,19 @@ def policies(method: str, cluster: str, principal: str, policy: str | None, body
     return {"clusterName": cluster, "principalArn": principal, "associatedAccessPolicies": list(held.values())}
 
 
+def versions(asked: Body) -> Body:
+    """Two versions of an add-on, as AWS lists them: the newest first."""
+    runs_on = {"clusterVersion": asked["kubernetesVersion"], "defaultVersion": False}
+    listed = [{"addonVersion": f"v1.{minor}.0-eksbuild.1", "compatibilities": [runs_on]} for minor in (1, 0)]
+    return {"addons": [{"addonName": asked["addonName"], "addonVersions": listed}]}
+
+
 def lacking(method: str, path: str, body: Body, region: str) -> Body | None:
     """The answer to what moto does not know; None for everything else."""
     parts = [unquote(each) for each in path.strip("/").split("/")]
     match parts:
+        case ["addons", "supported-versions"]:
+            return versions(body)
         case ["clusters", cluster, "access-entries", principal, "access-policies", *rest]:
             return policies(method, cluster, principal, rest[0] if rest else None, body)
         case ["clusters", cluster, kind, *rest]:
@@ -168,7 +177,7 @@ class Cloud:
             return answer
         raw = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         path = str(environ.get("RAW_URI") or environ["PATH_INFO"]).split("?")[0]
-        body = json.loads(raw) if raw else {}
+        body = json.loads(raw) if raw else dict(parse_qsl(environ.get("QUERY_STRING", "")))
         try:
             told = lacking(environ["REQUEST_METHOD"], path, body, region[1])
         except Missing:

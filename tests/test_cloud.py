@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 from terraform_runs import begin, has_all, shared_folder
 
 from mergeline.cli import main
+from mergeline.cloud.destroy import empty_registry
+from mergeline.errors import ServiceError
 from mergeline.github.settings import PARTS
 
 ROLE = "arn:aws:iam::123456789012:role/mergeline/mergeline-"
@@ -21,6 +25,7 @@ OUTPUTS: dict[str, Any] = {
     "name": "mergeline",
     "region": "eu-central-1",
     "repository": "acme/model",
+    "subjects": ["acme@12/model@345"],
     "dvc_remote": "s3://mergeline-1-dvc",
     "model_store": "s3://mergeline-1-models",
     "mlflow_artifacts": "s3://mergeline-1-mlflow",
@@ -220,6 +225,135 @@ def test_without_the_name_nothing_is_destroyed(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # whoever is asked refuses
     assert main(["cloud", "destroy", "--outputs", str(outputs), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+# ---- Destroying, again -----------------------------------------------------------------------------------------------
+
+TERRAFORM = (
+    f"#!{sys.executable} -IS\n"
+    """
+import pathlib, sys
+here = pathlib.Path(__file__).parent
+words = sys.argv[2:]
+began = here / "began"
+if words[0] == "output":
+    print("{}" if began.exists() else (here / "outputs.json").read_text())
+elif not began.exists():
+    began.touch()  # the outputs go first, and then something is refused
+    sys.exit("Error: deleting EKS Cluster: ResourceInUseException")
+"""
+)
+
+
+def other_bucket(left: str) -> None:
+    """Leave a bucket that is not Terraform's, but bears our name."""
+    from botocore.session import Session
+
+    given = {"CreateBucketConfiguration": {"LocationConstraint": "eu-central-1"}}
+    Session().create_client("s3", region_name="eu-central-1").create_bucket(Bucket=left, **given)
+
+
+@pytest.fixture
+def half(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A Terraform that fails when it first destroys, an account of AWS, and the command that destroys."""
+    from moto import mock_aws
+
+    place = outputs.parent / "terraform"
+    (place / "bootstrap").mkdir(parents=True)
+    (outputs.parent / "bin").mkdir()
+    (outputs.parent / "bin/terraform").write_text(TERRAFORM)
+    (outputs.parent / "bin/terraform").chmod(0o755)
+    shutil.copy(outputs, outputs.parent / "bin/outputs.json")
+    monkeypatch.setenv("PATH", f"{outputs.parent / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield ["--root", str(outputs.parent), "cloud", "destroy", "--name", "mergeline", "--with-state"]
+
+
+def test_a_destroy_that_failed_half_way_is_run_again_and_ends_without_terraforms_outputs(
+    half: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / ".mergeline/destroy.json"
+    assert main(half) == 7
+    assert "ResourceInUseException" in capsys.readouterr().err
+    assert kept.is_file()
+    other_bucket("mergeline-123456789012-left")
+    assert main(half) == 6  # still something is left, and so it is kept
+    assert "bucket mergeline-123456789012-left" in capsys.readouterr().err
+    assert kept.is_file()
+    from botocore.session import Session
+
+    Session().create_client("s3", region_name="eu-central-1").delete_bucket(Bucket="mergeline-123456789012-left")
+    assert main(half) == 0
+    assert "left: nothing" in capsys.readouterr().out
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(None, "expected the outputs of terraform/outputs.tf", id="none"),
+        pytest.param('{"name": "mergeline"}', "expected what a destroy kept", id="other"),
+    ],
+)
+def test_the_twin_without_what_was_kept_there_is_nothing_to_go_by(
+    half: list[str], tmp_path: Path, text: str | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(half) == 7
+    kept = tmp_path / ".mergeline/destroy.json"
+    kept.unlink()
+    if text is not None:
+        kept.write_text(text)
+    capsys.readouterr()
+    assert main(half) == 2
+    assert said in capsys.readouterr().err
+
+
+class Registry:
+    """ECR with images, some of which an index names; it deletes as ECR does."""
+
+    def __init__(self, names: dict[str, list[str]], stuck: str = "") -> None:
+        self.there = dict(names)
+        self.stuck = stuck
+
+    def get_paginator(self, operation: str) -> Registry:
+        assert operation == "list_images"
+        return self
+
+    def paginate(self, repositoryName: str) -> list[dict[str, Any]]:
+        listed = [{"imageDigest": each, "imageTag": tag} for each in self.there for tag in ("one", "two")]
+        return [{"imageIds": listed[:3]}, {"imageIds": listed[3:]}]
+
+    def batch_delete_image(self, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
+        assert len(imageIds) <= 100
+        held = {name for names in self.there.values() for name in names}
+        failures = []
+        for each in imageIds:
+            digest = each["imageDigest"]
+            if digest in held or digest == self.stuck:
+                code = "ImageReferencedByManifestList" if digest in held else "KmsError"
+                failures.append({"imageId": each, "failureCode": code, "failureReason": f"{code} said"})
+            else:
+                del self.there[digest]
+        return {"failures": failures}
+
+
+def test_an_index_goes_before_the_images_that_it_names_and_nothing_stays() -> None:
+    ecr = Registry({"a": [], "b": [], "index": ["a", "b"], "of indexes": ["index"], **{f"{i}": [] for i in range(150)}})
+    empty_registry(ecr, "mergeline/server")
+    assert ecr.there == {}
+
+
+@pytest.mark.parametrize(
+    "ecr",
+    [
+        pytest.param(Registry({"a": [], "b": []}, stuck="a"), id="one that is not deleted"),
+        pytest.param(Registry({"a": ["b"], "b": ["a"]}), id="a ring"),
+    ],
+)
+def test_twin_an_image_that_stays_is_said_and_not_asked_for_without_end(ecr: Registry) -> None:
+    with pytest.raises(ServiceError, match=r"^mergeline/server: (a|b): .* said; delete that image by hand"):
+        empty_registry(ecr, "mergeline/server")
 
 
 def test_outputs_that_are_no_file_and_a_folder_without_terraform_are_said(

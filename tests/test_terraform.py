@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -60,10 +61,11 @@ def test_the_twin_what_names_nothing_is_not_valid(tmp_path: Path) -> None:
 
 
 def test_profiles_are_what_they_say_and_bad_settings_are_refused(initialised: Path) -> None:
-    (initialised / "terraform.tfvars").unlink()  # each run of a test brings its own
+    # A team commits its settings, and they change nothing here: each run of a test brings its own.
+    shutil.copy(CONFIGURATION / "terraform.tfvars.example", initialised / "terraform.tfvars")
     done = run(initialised, environment(initialised.parent / "home"), "test")
     assert done.code == 0, done.said
-    assert "Success! 5 passed, 0 failed." in done.said
+    assert "Success! 9 passed, 0 failed." in done.said
 
 
 def test_the_provider_is_one_release_from_the_public_registry_with_the_hashes_of_every_platform() -> None:
@@ -87,6 +89,26 @@ def test_the_example_of_the_settings_has_the_variables_that_are_there(initialise
     declared = set(re.findall(r'^variable "(\w+)"', (CONFIGURATION / "variables.tf").read_text(), re.MULTILINE))
     assert named <= declared
     assert declared - named == {"sagemaker"}
+
+
+# ---- The version of EKS ----------------------------------------------------------------------------------------------
+
+
+def version_to_raise(variables: str, docs: str, today: dt.date) -> str | None:
+    """The default version of EKS where its standard support ends within a month, by the day that the docs have."""
+    [version] = re.findall(r'version\s+= optional\(string, "([\d.]+)"\)', variables)
+    [day] = re.findall(rf"^EKS {re.escape(version)}, the default, .* until (\d{{4}}-\d\d-\d\d);", docs, re.MULTILINE)
+    return version if dt.date.fromisoformat(day) - today < dt.timedelta(days=30) else None
+
+
+def test_the_default_version_of_eks_is_in_standard_support_for_another_month_and_the_twin_is_not() -> None:
+    variables, docs = ((TEMPLATE / each).read_text() for each in ("terraform/variables.tf", "docs/cloud.md"))
+    found = version_to_raise(variables, docs, dt.datetime.now(dt.UTC).date())
+    assert found is None, f"EKS {found} leaves standard support: raise the default in variables.tf, see docs/cloud.md"
+    last = dt.date(2030, 1, 31)
+    planted = 'version = optional(string, "1.99")', f"EKS 1.99, the default, is there until {last};\n"
+    assert version_to_raise(*planted, last - dt.timedelta(days=29)) == "1.99"
+    assert version_to_raise(*planted, last - dt.timedelta(days=31)) is None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

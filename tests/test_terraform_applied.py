@@ -235,6 +235,7 @@ ALLOWED["apply"] = ALLOWED["plan"] | {
     "s3:PutObject", "s3:DeleteObject", "kms:GenerateDataKey", "s3:PutBucket*", "s3:PutEncryptionConfiguration",
     "s3:PutLifecycleConfiguration", "ec2:*", "eks:*", "ecr:Put*", "ecr:*agResource", "kms:CreateGrant",
     "kms:EnableKeyRotation", "kms:PutKeyPolicy", "kms:*agResource", "kms:UpdateKeyDescription", "iam:*Role*",
+    "iam:*agPolicy", "iam:*agOpenIDConnectProvider",
     "logs:*LogGroup", "logs:PutRetentionPolicy", "logs:*agResource", "cloudwatch:*Alarm*", "cloudwatch:*agResource",
     "sns:CreateTopic", "sns:SetTopicAttributes", "sns:*ubscribe", "sns:*agResource", "budgets:ModifyBudget",
     "budgets:*agResource", "sagemaker:*",
@@ -300,6 +301,8 @@ MODELS, PREDICTIONS = "arn:aws:s3:::mergeline-123456789012-models", "arn:aws:s3:
         ("pod-production", "s3:GetObject", "arn:aws:s3:::mergeline-123456789012-dvc/a", False),
         ("train", "s3:PutObject", f"{MODELS}/sha256/a", True),
         ("train", "s3:DeleteObject", f"{MODELS}/sha256/a", False),
+        ("train", "s3:PutObject", f"{MODELS}/signatures/a", False),  # whose junk, put first, would stop a release
+        ("pod-training", "s3:PutObject", f"{MODELS}/signatures/a", False),
         ("train", "s3:GetObject", f"{PREDICTIONS}/production/predictions/a", False),
         ("release", "s3:PutObject", f"{MODELS}/sha256/a", False),
         ("release", "s3:PutObject", f"{MODELS}/signatures/a", True),
@@ -332,6 +335,161 @@ def test_s11_no_role_is_without_the_boundary_and_a_role_that_makes_roles_cannot_
     [document] = [each["policy"] for each in cloud.planned("aws_iam_policy").values()]
     for action in ("iam:CreateUser", "iam:CreateAccessKey", "iam:CreatePolicyVersion", "s3:BypassGovernanceRetention"):
         assert says(json.loads(document), action, "*", {}) is False
+
+
+# ---- What no role can ever be given (S11) ----------------------------------------------------------------------------
+
+ACCOUNT_OF = "arn:aws:iam::123456789012"
+BOUNDARY = f"{ACCOUNT_OF}:policy/mergeline/mergeline-boundary"
+OURS, ITSELF, ADMIN = (f"{ACCOUNT_OF}:role/{each}" for each in ("mergeline/new", "mergeline/mergeline-apply", "Admin"))
+BOUNDED, OTHERWISE = (
+    {"iam:PermissionsBoundary": each} for each in (BOUNDARY, "arn:aws:iam::aws:policy/AdministratorAccess")
+)
+STATE = "arn:aws:s3:::mergeline-123456789012-state/mergeline/terraform.tfstate"
+BEYOND = [
+    ("iam:PutRolePolicy", ITSELF, BOUNDED),  # the first link of the chain: `apply` gives itself more
+    *((action, ITSELF, BOUNDED) for action in ("iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary")),
+    *((action, ITSELF, {}) for action in ("iam:UpdateAssumeRolePolicy", "iam:DeleteRole", "iam:UpdateRole")),
+    *((action, OURS, context) for context in ({}, OTHERWISE) for action in (
+        "iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary")),
+    *((action, f"{ACCOUNT_OF}:role/evil", context) for context in ({}, BOUNDED) for action in (
+        "iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy")),
+    *((action, ADMIN, BOUNDED) for action in ("iam:UpdateAssumeRolePolicy", "iam:PassRole", "iam:DeleteRole")),
+    *((action, BOUNDARY, {}) for action in ("iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:CreatePolicy")),
+    ("iam:DeleteRolePermissionsBoundary", OURS, BOUNDED),
+    ("iam:CreateUser", f"{ACCOUNT_OF}:user/evil", {}),
+    ("sts:AssumeRole", ADMIN, {}),
+    ("s3:DeleteObject", "arn:aws:s3:::other-team/x", {}),
+    ("s3:GetObject", "arn:aws:s3:::other-team/x", {}),
+    ("s3:DeleteObject", f"{MODELS}/sha256/a", {}),
+    ("s3:DeleteObjectVersion", f"{MODELS}/sha256/a", {}),
+    ("s3:DeleteBucket", MODELS, {}),
+    ("s3:DeleteObject", STATE, {}),
+    ("kms:ScheduleKeyDeletion", "*", {}),
+    ("kms:PutKeyPolicy", "arn:aws:kms:eu-central-1:123456789012:key/other", {}),
+    ("eks:CreateAccessEntry", "arn:aws:eks:eu-central-1:123456789012:cluster/other", {}),
+]  # fmt: skip
+
+
+def bounds(cloud: Cloud) -> dict[str, Any]:
+    """The boundary's document."""
+    [document] = [json.loads(each["policy"]) for each in cloud.planned("aws_iam_policy").values()]
+    found: dict[str, Any] = document
+    return found
+
+
+def test_s11_whoever_may_change_roles_comes_by_no_step_beyond_the_boundary(cloud: Cloud) -> None:
+    document = bounds(cloud)
+    passed = [(action, on) for action, on, context in BEYOND if says(document, action, on, context)]
+    assert passed == []
+    for action in ("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"):  # what is its work goes on
+        assert says(document, action, OURS, BOUNDED) is True
+
+
+def test_s11_twin_a_boundary_that_names_services_alone_lets_the_chain_through(cloud: Cloud) -> None:
+    wide = {"Effect": "Allow", "Action": ["iam:*", "s3:*", "kms:*", "eks:*"], "Resource": "*"}
+    document = {"Statement": [wide, *(each for each in statements(bounds(cloud)) if each.get("Sid") != "NeverItself")]}
+    passed = [(action, on) for action, on, context in BEYOND if says(document, action, on, context)]
+    assert ("iam:PutRolePolicy", ITSELF) in passed
+    assert ("iam:CreateRole", f"{ACCOUNT_OF}:role/evil") in passed
+    assert len(passed) > len(BEYOND) / 2
+
+
+def capped(policy: str, document: dict[str, Any]) -> list[str]:
+    """What a role's own policy grants and the boundary takes away."""
+    found = []
+    for each in statements(json.loads(policy)):
+        conditions = [pair for keys in each.get("Condition", {}).values() for pair in keys.items()]
+        context = {key: str(many(wanted)[0]) for key, wanted in conditions}
+        found += [
+            f"{action} on {resource}"
+            for action in many(each["Action"])
+            for resource in many(each["Resource"])
+            if says(document, action, resource, context) is not True
+        ]
+    return found
+
+
+def test_s11_the_boundary_takes_nothing_from_a_role_that_its_own_policy_gives(cloud: Cloud) -> None:
+    document = bounds(cloud)
+    assert {role: lost for role, policy in permitted(cloud).items() if (lost := capped(policy, document))} == {}
+    narrow = {"Statement": [each for each in statements(document) if each["Sid"] != "OurKeys"]}
+    assert any("kms:Sign" in each for each in capped(permitted(cloud)["release"], narrow))
+
+
+# ---- What Terraform's own roles have to be able to do ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["plan", "apply"])
+def test_the_state_is_read_whether_s3_names_the_bucket_or_the_object_to_kms_and_no_other_bucket_is(
+    cloud: Cloud, role: str
+) -> None:
+    policy = json.loads(permitted(cloud)[role])
+
+    def decrypts(arn: str) -> bool | None:
+        told = {"kms:ViaService": "s3.eu-central-1.amazonaws.com", "kms:EncryptionContext:aws:s3:arn": arn}
+        return says(policy, "kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/a", told)
+
+    bucket = STATE.partition("/")[0]
+    assert (decrypts(bucket), decrypts(STATE)) == (True, True)
+    assert (decrypts(f"{bucket}-2"), decrypts(f"{MODELS}/sha256/a"), decrypts(MODELS)) == (None, None, None)
+
+
+def test_every_bucket_has_a_key_of_its_own_so_that_kms_is_told_of_the_bucket(cloud: Cloud) -> None:
+    s3 = cloud.client("s3")
+    for name in ("state", "dvc", "models", "predictions", "mlflow"):
+        bucket = f"mergeline-123456789012-{name}"
+        [rule] = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+        assert rule["BucketKeyEnabled"] is True, bucket
+
+
+def test_apply_changes_the_tags_of_what_is_ours_and_takes_nobody_elses_by_a_tag(cloud: Cloud) -> None:
+    apply = json.loads(permitted(cloud)["apply"])
+    network = "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-1"
+    project, expires = {"aws:RequestTag/Project": "mergeline"}, {"aws:RequestTag/Expires": "2031-01-31"}
+    ours, others = ({"aws:ResourceTag/Project": each} for each in ("mergeline", "other"))
+    assert says(apply, "ec2:CreateTags", network, ours | expires) is True
+    assert says(apply, "ec2:CreateTags", network, project | {"ec2:CreateAction": "CreateSubnet"}) is True
+    assert says(apply, "ec2:CreateTags", network, others | expires) is None
+    assert says(apply, "ec2:CreateTags", network, others | project) is None
+    provider = f"{ACCOUNT_OF}:oidc-provider/{HOST}"
+    for action, on in (
+        ("iam:TagPolicy", BOUNDARY),
+        ("iam:TagOpenIDConnectProvider", provider),
+        ("iam:TagRole", ITSELF),
+    ):
+        assert says(apply, action, on, {}) is says(bounds(cloud), action, on, {}) is True
+        assert says(apply, action, f"{on}-2", {}) is (True if action == "iam:TagRole" else None)
+
+
+def test_no_policy_is_longer_than_aws_takes_also_for_the_longest_name_and_region(cloud: Cloud) -> None:
+    def longest(policy: str) -> int:
+        text = json.dumps(json.loads(policy), separators=(",", ":"))
+        return len(text.replace("mergeline", "m" * 20).replace("eu-central-1", "ap-southeast-1"))
+
+    assert max(longest(each) for each in permitted(cloud).values()) <= 10240  # of all that lie in one role
+    [boundary] = [each["policy"] for each in cloud.planned("aws_iam_policy").values()]
+    assert longest(boundary) <= 6144
+    assert longest(json.dumps({"Sid": "mergeline"})) == len('{"Sid":"mergeline"}') + 11  # it counts the longer name
+
+
+def test_a_node_group_runs_instances_of_a_template_in_any_subnet_and_none_without(cloud: Cloud) -> None:
+    apply = json.loads(permitted(cloud)["apply"])
+    at = "arn:aws:ec2:eu-central-1:123456789012"
+    template = {"ec2:LaunchTemplate": f"{at}:launch-template/lt-1", "ec2:IsLaunchTemplateResource": "false"}
+    for kind in ("subnet/subnet-1", "instance/*", "volume/*"):
+        assert says(apply, "ec2:RunInstances", f"{at}:{kind}", template) is True
+        assert says(apply, "ec2:RunInstances", f"{at}:{kind}", {}) is None
+
+
+def test_an_add_on_has_the_newest_version_that_runs_on_the_cluster_and_not_the_default(cloud: Cloud) -> None:
+    eks = cloud.client("eks")
+    found = {
+        each: eks.describe_addon(clusterName="mergeline", addonName=each)["addon"]["addonVersion"]
+        for each in eks.list_addons(clusterName="mergeline")["addons"]
+    }
+    assert len(found) == 5
+    assert set(found.values()) == {"v1.1.0-eksbuild.1"}
 
 
 # ---- What is stored (S6, S7) -----------------------------------------------------------------------------------------

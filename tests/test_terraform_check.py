@@ -68,6 +68,14 @@ def widen(cloud: Cloud) -> None:
     iam.update_assume_role_policy(RoleName="mergeline-train", PolicyDocument=text)
 
 
+def taken_over(cloud: Cloud) -> None:
+    """Let another repository be the role that releases, whose owner took our names: by the ids it is another."""
+    iam = cloud.client("iam")
+    trust = iam.get_role(RoleName="mergeline-release")["Role"]["AssumeRolePolicyDocument"]
+    text = json.dumps(trust).replace("acme@12/model@345", "acme@666/model@777")
+    iam.update_assume_role_policy(RoleName="mergeline-release", PolicyDocument=text)
+
+
 def remove(cloud: Cloud, bucket: str) -> None:
     """Take a bucket away, with what other tests left in it."""
     empty_bucket(cloud.client("s3"), bucket)
@@ -101,9 +109,20 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "no boundary": (
         lambda c: c.client("iam").delete_role_permissions_boundary(RoleName="mergeline-apply"),
-        "nothing bounds",
+        "our boundary does not bound",
     ),
-    "anybody trains": (widen, "(promise S2)"),
+    "another boundary": (
+        lambda c: c.client("iam").put_role_permissions_boundary(
+            RoleName="mergeline-image", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess"
+        ),
+        "mergeline-image: our boundary does not bound",
+    ),
+    "anybody trains": (widen, "mergeline-train: others than environments of acme/model may become it (promise S2)"),
+    "the name was taken over": (taken_over, "mergeline-release: others than environments of acme/model"),
+    "no trainer": (
+        lambda c: c.client("ecr").delete_repository(repositoryName="mergeline/trainer", force=True),
+        "mergeline/trainer: there is no such registry",
+    ),
 }
 
 
@@ -115,7 +134,9 @@ def test_what_was_applied_is_as_it_has_to_be_but_for_the_mail_that_a_person_conf
         assert code == 6
         confirm(copy)
         code, said = check(tmp_path, capsys)
-    assert (code, said.splitlines()[1:]) == (0, ["all is as it has to be"])
+    lines = said.splitlines()
+    assert (code, lines[-1]) == (0, "what was looked at is as it has to be")
+    assert [each.partition(":")[0] for each in lines[1:-1]] == ["looked at"] * 5 + ["not looked at"]
 
 
 def test_every_break_is_named_with_what_mends_it(

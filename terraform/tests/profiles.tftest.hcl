@@ -4,12 +4,17 @@ mock_provider "aws" {
   source = "./tests/mocks"
 }
 
+# All of them, also those that have defaults: what terraform.tfvars says is a team's own, and not what is tested.
 variables {
-  region  = "eu-central-1"
-  owner   = "ml-team"
-  expires = "never"
-  github  = { owner = "acme", owner_id = 12, repository = "model", repository_id = 345 }
-  alarms  = { emails = ["ml-team@example.com"], monthly_budget_usd = 300 }
+  name      = "mergeline"
+  region    = "eu-central-1"
+  owner     = "ml-team"
+  expires   = "never"
+  profile   = "standard"
+  github    = { owner = "acme", owner_id = 12, repository = "model", repository_id = 345 }
+  cluster   = {}
+  alarms    = { emails = ["ml-team@example.com"], monthly_budget_usd = 300 }
+  sagemaker = null
 }
 
 run "standard" {
@@ -42,6 +47,14 @@ run "standard" {
   assert {
     condition     = aws_s3_bucket.main["models"].object_lock_enabled && !aws_s3_bucket.main["dvc"].object_lock_enabled
     error_message = "expected locks on models and on nothing else"
+  }
+  assert {
+    condition     = one(aws_budgets_budget.monthly.cost_filter).values == tolist(["user:Project$mergeline"])
+    error_message = "expected a budget that counts by the tag Project"
+  }
+  assert {
+    condition     = toset(keys(data.aws_eks_addon_version.main)) == toset(keys(aws_eks_addon.main)) && alltrue([for each in data.aws_eks_addon_version.main : each.most_recent && each.kubernetes_version == aws_eks_cluster.main.version])
+    error_message = "expected the newest add-ons that run on the cluster's version"
   }
 }
 
@@ -105,5 +118,84 @@ run "all_that_is_off" {
       "repo:acme@12/model@345:environment:train", "repo:acme/model:environment:train",
     ]
     error_message = "expected the new and the old form of the subject"
+  }
+}
+
+# Another image, another receipt, one more instance: each is a new model and a new configuration.
+run "another_image" {
+  command = plan
+  variables {
+    sagemaker = {
+      image          = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mergeline/server@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+      model_sha256   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+      receipt_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+    }
+  }
+
+  assert {
+    condition     = output.sagemaker.mergeline != run.all_that_is_off.sagemaker.mergeline
+    error_message = "expected a new configuration"
+  }
+  assert {
+    condition     = aws_sagemaker_model.server[0].name == output.sagemaker.mergeline
+    error_message = "expected a new model with it"
+  }
+}
+
+run "another_receipt" {
+  command = plan
+  variables {
+    sagemaker = {
+      image          = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mergeline/server@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      model_sha256   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+      receipt_sha256 = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+    }
+  }
+
+  assert {
+    condition     = output.sagemaker.mergeline != run.all_that_is_off.sagemaker.mergeline
+    error_message = "expected a new configuration"
+  }
+  assert {
+    condition     = aws_sagemaker_model.server[0].name == output.sagemaker.mergeline
+    error_message = "expected a new model with it"
+  }
+}
+
+run "another_instance" {
+  command = plan
+  variables {
+    sagemaker = {
+      image          = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mergeline/server@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      model_sha256   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+      receipt_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+      instances      = 2
+    }
+  }
+
+  assert {
+    condition     = output.sagemaker.mergeline != run.all_that_is_off.sagemaker.mergeline
+    error_message = "expected a new configuration"
+  }
+  assert {
+    condition     = aws_sagemaker_model.server[0].name == output.sagemaker.mergeline
+    error_message = "expected a new model with it"
+  }
+}
+
+# The twin: the same settings are the same configuration.
+run "the_same_again" {
+  command = plan
+  variables {
+    sagemaker = {
+      image          = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mergeline/server@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      model_sha256   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+      receipt_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+    }
+  }
+
+  assert {
+    condition     = output.sagemaker.mergeline == run.all_that_is_off.sagemaker.mergeline
+    error_message = "expected the configuration that is there"
   }
 }

@@ -4,6 +4,12 @@ mock_provider "aws" {
   source = "./tests/mocks"
 }
 
+# What a run does not name is good, whatever terraform.tfvars says.
+variables {
+  profile   = "standard"
+  sagemaker = null
+}
+
 run "one_way_to_be_wrong" {
   command = plan
   variables {
@@ -13,7 +19,7 @@ run "one_way_to_be_wrong" {
     expires   = "2030-02-31" # no day
     profile   = "huge"
     github    = { owner = "acme", owner_id = 12, repository = "*", repository_id = 345 } # every repository of an owner
-    cluster   = { version = "1.29" }                                                     # no longer supported
+    cluster   = { version = "1.33" }                                                     # no longer supported
     alarms    = { emails = [], monthly_budget_usd = 300 }                                # nobody who hears
     sagemaker = { image = "server:latest", model_sha256 = "b", receipt_sha256 = "c" }    # an image by its tag
   }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,15 @@ from mergeline.cloud.asking import Aws, answering, unless_absent
 from mergeline.cloud.made import APPLY, Made
 
 STATE = "terraform -chdir=terraform/bootstrap apply"
+IMAGES = ("server", "trainer")
+LOOKED_AT = (
+    "buckets: public access, versions, encryption, TLS, of models write-once and locks",
+    "registries: tags, scans",
+    "the key that signs",
+    "roles of workflows: their boundary, who becomes them",
+    "who hears an alarm",
+)
+NOT_LOOKED_AT = "cluster, nodes, roles of pods, policies, network, alarms, budget: `terraform plan` compares them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,13 @@ class Finding:
 def checked(made: Made, aws: Aws) -> tuple[Finding, ...]:
     """Return all that is wrong."""
     with answering(f"AWS in {made.region}"):
-        return (*_buckets(made, aws), *_registry(made, aws), *_key(made, aws), *_roles(made, aws), *_alarms(made, aws))
+        return (
+            *_buckets(made, aws),
+            *_registries(made, aws),
+            *_key(made, aws),
+            *_roles(made, aws),
+            *_alarms(made, aws),
+        )
 
 
 # ---- Buckets ---------------------------------------------------------------------------------------------------------
@@ -68,17 +83,17 @@ def _bucket(s3: Any, bucket: str, *, is_store: bool) -> Iterator[str]:
 # ---- The rest --------------------------------------------------------------------------------------------------------
 
 
-def _registry(made: Made, aws: Aws) -> Iterator[Finding]:
-    name = made.variables["IMAGE_REPOSITORY"].split("/", 1)[1]
+def _registries(made: Made, aws: Aws) -> Iterator[Finding]:
     ecr = aws.client("ecr")
-    found = unless_absent(lambda: ecr.describe_repositories(repositoryNames=[name])["repositories"])
-    if not found:
-        yield Finding(name, "there is no such registry of images")
-        return
-    if found[0]["imageTagMutability"] != "IMMUTABLE":
-        yield Finding(name, "a tag may come to mean another image")
-    if not found[0]["imageScanningConfiguration"]["scanOnPush"]:
-        yield Finding(name, "images are not scanned")
+    for name in (f"{made.name}/{each}" for each in IMAGES):
+        found = unless_absent(lambda name=name: ecr.describe_repositories(repositoryNames=[name])["repositories"])  # type: ignore[misc]
+        if not found:
+            yield Finding(name, "there is no such registry of images")
+            continue
+        if found[0]["imageTagMutability"] != "IMMUTABLE":
+            yield Finding(name, "a tag may come to mean another image")
+        if not found[0]["imageScanningConfiguration"]["scanOnPush"]:
+            yield Finding(name, "images are not scanned")
 
 
 def _key(made: Made, aws: Aws) -> Iterator[Finding]:
@@ -93,21 +108,21 @@ def _key(made: Made, aws: Aws) -> Iterator[Finding]:
 
 def _roles(made: Made, aws: Aws) -> Iterator[Finding]:
     iam = aws.client("iam")
+    boundary = f"arn:aws:iam::{made.account}:policy/{made.name}/{made.name}-boundary"
     arns = [value for name, value in {**made.variables, **made.pushes}.items() if name.endswith("_ROLE")]
     for name in sorted(arn.rpartition("/")[2] for arn in arns):
         role = unless_absent(lambda name=name: iam.get_role(RoleName=name)["Role"])  # type: ignore[misc]
         if role is None:
             yield Finding(name, "there is no such role")
             continue
-        if "PermissionsBoundary" not in role:
-            yield Finding(name, "nothing bounds what it may be given (promise S11)")
-        if not _is_for(role["AssumeRolePolicyDocument"], made.repository):
+        if role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") != boundary:
+            yield Finding(name, "our boundary does not bound what it may be given (promise S11)")
+        if not _is_for(role["AssumeRolePolicyDocument"], made.subjects):
             yield Finding(name, f"others than environments of {made.repository} may become it (promise S2)")
 
 
-def _is_for(document: Mapping[str, Any], repository: str) -> bool:
-    """Whether tokens of this repository's environments alone fit, by their whole subject."""
-    owner, name = repository.split("/")
+def _is_for(document: Mapping[str, Any], repositories: Collection[str]) -> bool:
+    """Whether tokens of this repository's environments alone fit, by their whole subject with the ids in it."""
     for statement in document["Statement"]:
         if set(statement.get("Condition", {})) != {"StringEquals"}:
             return False
@@ -116,7 +131,7 @@ def _is_for(document: Mapping[str, Any], repository: str) -> bool:
         for each in [subjects] if isinstance(subjects, str) else subjects:
             kind, _, rest = each.partition(":")
             whose, _, where = rest.partition(":")
-            if kind != "repo" or [part.partition("@")[0] for part in whose.split("/")] != [owner, name]:
+            if kind != "repo" or whose not in repositories:
                 return False
             if not where.startswith("environment:") or "*" in each:
                 return False
@@ -136,8 +151,10 @@ def _alarms(made: Made, aws: Aws) -> Iterator[Finding]:
 
 
 def printed(made: Made, findings: tuple[Finding, ...]) -> str:
-    """Return the findings for a terminal, each with what mends it."""
+    """Return the findings for a terminal, each with what mends it, and what was looked at."""
     lines = [f"{made.name} in {made.region}, account {made.account}"]
     for each in findings:
         lines += [f"wrong:  {each.name}: {each.said}", f"          {each.mend}"]
-    return "\n".join([*lines, f"{len(findings)} wrong" if findings else "all is as it has to be"])
+    lines += [f"looked at: {each}" for each in LOOKED_AT]
+    lines.append(f"not looked at: {NOT_LOOKED_AT}")
+    return "\n".join([*lines, f"{len(findings)} wrong" if findings else "what was looked at is as it has to be"])

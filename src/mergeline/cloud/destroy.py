@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mergeline.cloud.asking import Aws, answering, unless_absent
-from mergeline.cloud.made import FOLDER, Made, terraform
+from mergeline.cloud.made import FOLDER, KEPT, Made, keep, terraform
 from mergeline.errors import ConfigurationError, ServiceError, VerificationError
 
 log = logging.getLogger(__name__)
 
 BOOTSTRAP = FOLDER / "bootstrap"
 AT_ONCE = 1000  # objects that S3 deletes in one request
+IMAGES_AT_ONCE = 100  # that ECR does
+HELD = "ImageReferencedByManifestList"  # an image of an index, which has to go first
 TO_BE_DELETED = ("PendingDeletion", "PendingReplicaDeletion")
 
 
@@ -25,12 +27,13 @@ def destroy(root: Path, made: Made, aws: Aws, typed: str, environment: Mapping[s
     """
     if typed.strip() != made.name:
         raise ConfigurationError(f"destroy: expected the name {made.name!r}, found {typed.strip()!r}; nothing was done")
+    keep(root, made)
     buckets = list(made.buckets.values())
     with answering(f"AWS in {made.region}"):
         for bucket in buckets:
             empty_bucket(aws.client("s3"), bucket)
         for image in ("server", "trainer"):
-            _empty_registry(aws.client("ecr"), f"{made.name}/{image}")
+            empty_registry(aws.client("ecr"), f"{made.name}/{image}")
     log.info("terraform destroy, which takes a quarter of an hour on AWS ...")
     terraform(root, environment, "destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=30")
     kept = [made.variables["TERRAFORM_STATE"]]
@@ -42,6 +45,8 @@ def destroy(root: Path, made: Made, aws: Aws, typed: str, environment: Mapping[s
         left = sorted(set(_left(made, aws)) - {f"bucket {each}" for each in kept})
     if left:
         raise VerificationError(f"destroy: {len(left)} are left: {', '.join(left)}; run it again")
+    if not kept:
+        (root / KEPT).unlink()
     waiting = "keys of KMS are deleted after their waiting time"
     return f"left: nothing{f' but the bucket of the state, {kept[0]}' if kept else ''}; {waiting}"
 
@@ -73,11 +78,22 @@ def empty_bucket(s3: Any, bucket: str) -> None:
     log.info("%s: %d versions deleted", bucket, deleted)
 
 
-def _empty_registry(ecr: Any, name: str) -> None:
-    listed = unless_absent(lambda: list(ecr.get_paginator("list_images").paginate(repositoryName=name)))
-    for page in listed or ():
-        if page["imageIds"]:
-            ecr.batch_delete_image(repositoryName=name, imageIds=page["imageIds"])
+def empty_registry(ecr: Any, name: str) -> None:
+    """Delete every image, in passes: what an index names goes in the pass after the index."""
+    while digests := _digests(ecr, name):
+        failures: list[dict[str, Any]] = []
+        for first in range(0, len(digests), IMAGES_AT_ONCE):
+            given = [{"imageDigest": each} for each in digests[first : first + IMAGES_AT_ONCE]]
+            failures += ecr.batch_delete_image(repositoryName=name, imageIds=given).get("failures", ())
+        for each in failures:
+            if each["failureCode"] != HELD or len(failures) >= len(digests):
+                said = f"{each.get('imageId', {}).get('imageDigest')}: {each.get('failureReason')}"
+                raise ServiceError(f"{name}: {said}; delete that image by hand, then run this again")
+
+
+def _digests(ecr: Any, name: str) -> list[str]:
+    pages = unless_absent(lambda: list(ecr.get_paginator("list_images").paginate(repositoryName=name)))
+    return sorted({each["imageDigest"] for page in pages or () for each in page["imageIds"]})
 
 
 def _is_going(arn: str, aws: Aws) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,20 @@ from mergeline.errors import ConfigurationError, ServiceError
 
 FOLDER = Path("terraform")
 APPLY = f"terraform -chdir={FOLDER} apply"
-SHOWN_LINES = 15
+KEPT = Path(".mergeline/destroy.json")  # what a destroy that failed half way needs, when Terraform has forgotten it
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The outputs that are read here; `buckets` are by what they are for, `pushes` what a pushing workflow needs."""
+    """The outputs that are read here; `buckets` are by what they are for, `pushes` what a pushing workflow needs.
+
+    `subjects` are the repository as GitHub's tokens name it, by its ids.
+    """
 
     name: str
     region: str
     repository: str
+    subjects: tuple[str, ...]
     variables: Mapping[str, str]
     pushes: Mapping[str, str]
     buckets: Mapping[str, str]
@@ -42,6 +46,7 @@ class Made:
                 name=str(found["name"]),
                 region=str(found["region"]),
                 repository=str(found["repository"]),
+                subjects=tuple(map(str, found["subjects"])),
                 variables=dict(found["github_variables"]),
                 pushes=dict(found["push_deployment"]),
                 buckets={each: url.removeprefix("s3://").split("/")[0] for each, url in buckets.items()},
@@ -66,6 +71,29 @@ def read_made(root: Path, file: Path | None, environment: Mapping[str, str]) -> 
             raise ConfigurationError(f"{file}: no file of `terraform output -json` ({err})") from err
     text = terraform(root, environment, "output", "-json")
     return Made.of(json.loads(text), f"{FOLDER}: output")
+
+
+def read_kept(root: Path, file: Path | None, environment: Mapping[str, str]) -> Made:
+    """Return what is to be destroyed: as `read_made` does, else as the destroy before this one kept it.
+
+    Terraform has no outputs any more as soon as it has begun to destroy.
+    """
+    try:
+        return read_made(root, file, environment)
+    except ConfigurationError:
+        if not (root / KEPT).is_file():
+            raise
+    try:
+        found = json.loads((root / KEPT).read_text(encoding="utf-8"))
+        return Made(**found | {"subjects": tuple(found["subjects"])})
+    except (ValueError, TypeError, KeyError) as err:
+        raise ConfigurationError(f"{KEPT}: expected what a destroy kept ({err}); give --outputs") from err
+
+
+def keep(root: Path, made: Made) -> None:
+    """Keep what `read_kept` returns."""
+    (root / KEPT).parent.mkdir(exist_ok=True)
+    (root / KEPT).write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
 
 
 def terraform(root: Path, environment: Mapping[str, str], *arguments: str, within: Path = FOLDER) -> str:

@@ -60,16 +60,17 @@ def _setup(parsed: argparse.Namespace) -> str:
 
 def _cloud(parsed: argparse.Namespace) -> str:
     from mergeline.cloud.asking import Aws
-    from mergeline.cloud.made import read_made
+    from mergeline.cloud.made import read_kept, read_made
 
     if parsed.what == "publish":
         return _publish(parsed, _place(parsed, os.environ))
-    made = read_made(parsed.root, parsed.outputs, os.environ)
-    aws = Aws(made.region)
     if parsed.what == "check":
-        return _check(made, aws)
+        made = read_made(parsed.root, parsed.outputs, os.environ)
+        return _check(made, Aws(made.region))
     from mergeline.cloud.destroy import destroy
 
+    made = read_kept(parsed.root, parsed.outputs, os.environ)
+    aws = Aws(made.region)
     typed = parsed.name or _asked(made.name)
     return destroy(parsed.root, made, aws, typed, os.environ, with_state=parsed.with_state)
 

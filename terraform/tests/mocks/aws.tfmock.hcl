@@ -11,3 +11,7 @@ mock_data "aws_caller_identity" {
 mock_data "aws_partition" {
   defaults = { partition = "aws" }
 }
+
+mock_data "aws_eks_addon_version" {
+  defaults = { version = "v1.1.0-eksbuild.1" }
+}
