@@ -53,8 +53,12 @@ class PlantedLog:
         model: str = MODEL,
         variant: str = "champion",
         name: str = "r",
+        about: dt.datetime | None = None,
     ) -> list[str]:
-        """Rows from `start` on, the last `failed` of them without a score; `origin` changes from row to row."""
+        """Rows that come from `start` on, the last `failed` of them without a score; `origin` changes from row to row.
+
+        about: the time of the event that all of them ask of.
+        """
         schema = LogSchema(SIGNATURE, {MODEL: SIGNATURE, OTHER: SIGNATURE}, 1.0)
         ids = [f"{name}-{start:%Y%m%d%H}-{number}" for number in range(rows)]
         entries = [
@@ -67,6 +71,7 @@ class PlantedLog:
                 variant=variant,
                 model_sha256=model,
                 status=200 if number < rows - failed else 500,
+                event_times=[microseconds(about)] if about else None,
             )
             for number, request in enumerate(ids)
         ]
@@ -83,7 +88,15 @@ class PlantedLog:
         ]
         self.store.put(f"labels/{at:date=%Y-%m-%d}/{ids[0]}-{at:%H}.parquet", labels_table(labels, microseconds(at)))
 
-    def drift(self, window: Window, *drifted: str, weighted: float = 0.0, sustained: bool = False) -> None:
+    def drift(
+        self,
+        window: Window,
+        *drifted: str,
+        weighted: float = 0.0,
+        sustained: bool = False,
+        model: str = MODEL,
+        outcome: Outcome | None = None,
+    ) -> None:
         """The record of a drift check."""
         shape = Shape((), (0.0, 1.0), (1.0,), (1.0,))
         features = tuple(
@@ -98,8 +111,8 @@ class PlantedLog:
         )  # fmt: skip
         record = DriftRecord(
             window=window,
-            model_sha256=MODEL,
-            outcome=Outcome.DRIFT if drifted else Outcome.NONE,
+            model_sha256=model,
+            outcome=outcome or (Outcome.DRIFT if drifted else Outcome.NONE),
             severity=Severity.MAJOR if drifted else Severity.NONE,
             sustained=sustained,
             sentence="planted",
@@ -114,13 +127,20 @@ class PlantedLog:
         self.store.put(record.key, record.to_json().encode())
 
     def performance(
-        self, window: Window, state: State, *, labelled: int = 900, estimate: float = 0.74, measured: float = 0.75
+        self,
+        window: Window,
+        state: State,
+        *,
+        labelled: int = 900,
+        estimate: float = 0.74,
+        measured: float = 0.75,
+        model: str = MODEL,
     ) -> None:
         """The record of a window's labels, of a model whose holdout is 0.74 to 0.76."""
         around = Interval(measured, measured - 0.01, measured + 0.01, "delong", 0.95)
         holdout = Interval(0.75, 0.74, 0.76, "delong", 0.95)
         figure = Figure("roc_auc", True, labelled, around if state.judges else None, holdout, None, 0.02, estimate)
-        model = ModelFigures(MODEL, 1000, 0, labelled, 0, state, "planted", (figure,), (), None)
+        found = ModelFigures(model, 1000, 0, labelled, 0, state, "planted", (figure,), (), None)
         maturity = Maturity.AGE if state.judges else None
-        record = WindowPerformance(window, "roc_auc", state, "planted", maturity, state.judges, (model,))
+        record = WindowPerformance(window, "roc_auc", state, "planted", maturity, state.judges, (found,))
         self.store.put(key_of(window), record.to_json().encode())

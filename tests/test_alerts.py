@@ -26,11 +26,24 @@ from mergeline.monitor.alerts import (
     after,
     alerts_of,
     as_record,
+    kept_of,
     messages,
     parse_standing,
     payload,
 )
-from mergeline.monitor.decide import Errors, Evidence, Heartbeat, Model, Request, decide
+from mergeline.monitor.decide import (
+    Canary,
+    Errors,
+    Evidence,
+    Heartbeat,
+    Labels,
+    Model,
+    Performance,
+    Request,
+    Retraining,
+    Traffic,
+    decide,
+)
 from mergeline.params.decide import DecideParams
 
 if TYPE_CHECKING:
@@ -92,7 +105,8 @@ def test_a_message_calls_nobody_and_links_to_nothing_but_the_run() -> None:
 
 def test_each_decision_and_each_alert_of_a_rule_has_a_key_of_its_own() -> None:
     model = Model("a" * 64, NOW - dt.timedelta(days=1), NOW, True)
-    failing = Evidence(NOW, errors=Errors(1000, 500), model=model, heartbeat=Heartbeat(NOW - dt.timedelta(days=9)))
+    silent = Heartbeat(NOW - dt.timedelta(days=9))
+    failing = Evidence(NOW, traffic=Traffic(1000, 500), errors=Errors(1000, 500), model=model, heartbeat=silent)
     found = {each.key: each.severity for each in alerts_of(decide(failing, DecideParams()))}
     assert found == {
         "decision: roll back": Severity.CRITICAL,
@@ -102,6 +116,26 @@ def test_each_decision_and_each_alert_of_a_rule_has_a_key_of_its_own() -> None:
     asked = decide(Evidence(NOW, request=Request("now")), DecideParams())
     assert [each.key for each in alerts_of(asked)] == ["decision: retrain"]
     assert alerts_of(decide(Evidence(NOW), DecideParams())) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "over"),
+    [
+        ({"retraining": Retraining(False, None, NOW - dt.timedelta(days=1))}, False),  # the cool-down
+        ({"canary": Canary(True)}, False),
+        ({"errors": Errors(1000, 500), "model": Model("a" * 64, NOW, NOW, True)}, False),  # another one decides
+        ({"performance": Performance("holds", None, True, 0.99)}, True),
+    ],
+)
+def test_a_matter_that_has_to_wait_is_not_told_to_be_over(change: dict[str, Any], *, over: bool) -> None:
+    bad = Evidence(NOW, performance=Performance("degraded", None, True, 0.99), labels=Labels(5000, False, NOW))
+    decided = decide(bad, DecideParams())
+    standing = {each.key: each for each in alerts_of(decided)}
+    assert (list(standing), kept_of(decided)) == (["decision: retrain"], frozenset())
+    now = decide(replace(bad, **change), DecideParams())
+    told = messages(standing, alerts_of(now), kept_of(now))
+    assert ("decision: retrain" in [each.alert.key for each in told if each.resolved]) is over
+    assert "decision: retrain" not in [each.alert.key for each in messages({}, alerts_of(now), kept_of(now))]
 
 
 # ---- Alertmanager ----------------------------------------------------------------------------------------------------

@@ -359,6 +359,33 @@ class TestVerb:
         put_labels(log, june)
         assert run(JUNE + 60 * DAY).partition == "2024-06"
 
+    def test_r14_rows_and_labels_that_come_after_their_month_was_collected_are_said_once(
+        self, root: Path, log: FolderLog, run: Callable[..., Record]
+    ) -> None:
+        some = may(log, 560)
+        assert run().late == {}
+        late = asked(FIRST, 31, 200, 6, name="late")
+        put_predictions(log, late, MODEL.sha256, came=JUNE + 5 * DAY)
+        put_labels(log, late, name="late")
+        put_labels(log, some, range(560, 590), name="more")
+        assert run(JUNE + 6 * DAY).late == {}, "nothing is due, and nothing is read"
+        for days in (31, 61):
+            month = asked(FIRST + days * DAY, 30, 400, 7 + days, name="month")
+            put_predictions(log, month, MODEL.sha256)
+            put_labels(log, month, name=f"month{days}")
+        june = run(JUNE + 90 * DAY)
+        said = {"came after 2024-05 was collected": 200, "bought: label after 2024-05 was collected": 30}
+        assert (june.partition, june.rows, june.late) == ("2024-06", 400, said)
+        held = pq.read_table(pa.BufferReader(log.read("collect/2024-06.late.parquet"))).to_pandas()
+        assert held["reason"].value_counts().to_dict() == said
+        assert set(held["request_id"]) >= set(late.rows["request_id"])
+        assert held["label"].notna().all()
+        july = run(JUNE + 90 * DAY)
+        assert (july.partition, july.late) == ("2024-07", {}), (
+            "the twin: what was said, and what was taken, is not late"
+        )
+        assert len(pq.read_table(root / "data" / "2024-07.parquet")) == 400
+
     def test_a_start_that_was_interrupted_before_data_dvc_is_made_good_by_the_next(
         self, root: Path, log: FolderLog, run: Callable[..., Record]
     ) -> None:

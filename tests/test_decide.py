@@ -23,6 +23,7 @@ from mergeline.monitor.decide import (
     Performance,
     Request,
     Retraining,
+    Traffic,
     as_record,
     decide,
     markdown,
@@ -47,6 +48,7 @@ def ago(days: float) -> dt.datetime:
 HEALTHY = Evidence(
     at=AT,
     since=ago(1),
+    traffic=Traffic(10_000, 3),
     errors=Errors(10_000, 3),
     drift=Drift("none", "none", False, 0.0, False),
     performance=Performance("holds", "holds", True, 0.97),
@@ -60,6 +62,11 @@ MOVED = Drift("drift", "major", True, 0.4, True, ("temperature", "origin"))
 WORSE = Performance("degraded", "degraded", True, 0.97)
 NEW = replace(HEALTHY.model, released_at=ago(2))
 FEW = replace(HEALTHY.labels, new_rows=300)
+
+
+def failing(rows: int, failed: int) -> dict[str, Any]:
+    """All traffic is the release's, and so much of it fails."""
+    return {"traffic": Traffic(rows, failed), "errors": Errors(rows, failed)}
 
 
 # Each alarm of the list "Gates and alarms": the evidence that it makes, the decision, and the rule that made it.
@@ -113,17 +120,23 @@ ALARMS: dict[str, tuple[dict[str, Any], Action, str | None]] = {
         {"labels": replace(HEALTHY.labels, last_at=ago(20))}, Action.ASK_FOR_LABELS, "labels have stopped",
     ),
     "a new release that fails": (
-        {"errors": Errors(10_000, 900), "model": NEW}, Action.ROLL_BACK, "a new release fails",
+        {**failing(10_000, 900), "model": NEW}, Action.ROLL_BACK, "a new release fails",
     ),
-    "an old release that fails": ({"errors": Errors(10_000, 900)}, Action.WAIT, None),
-    "failures of a handful": ({"errors": Errors(100, 50), "model": NEW}, Action.WAIT, None),
+    "an old release that fails": (failing(10_000, 900), Action.WAIT, None),
+    "a challenger that fails beside a new release": (
+        {"traffic": Traffic(10_000, 900), "model": NEW}, Action.WAIT, None,
+    ),
+    "failures of a handful": ({**failing(100, 50), "model": NEW}, Action.WAIT, None),
     "a person who asks": ({"request": Request("new planes")}, Action.RETRAIN, "a person asks"),
     "an old model": ({"model": replace(HEALTHY.model, data_until=ago(200))}, Action.RETRAIN, "the model is old"),
-    "no traffic": ({"errors": Errors(0, 0), "drift": Drift("no data", "none", False, 0.0)}, Action.WAIT, None),
+    "no traffic": ({**failing(0, 0), "drift": Drift("no data", "none", False, 0.0)}, Action.WAIT, None),
+    "rows of other models alone": ({"drift": Drift("no data", "none", False, 0.0)}, Action.WAIT, None),
+    "drift of the score alone": ({"drift": Drift("drift", "major", True, 0.0, True)}, Action.WAIT, None),
     "too few rows": ({"drift": Drift("too few rows", "none", False, 0.0)}, Action.WAIT, None),
     "a silent scheduler": ({"heartbeat": Heartbeat(ago(4))}, Action.WAIT, None),
     "nothing known": (
-        {each: getattr(Evidence(AT), each) for each in ("errors", "drift", "performance", "labels", "model")},
+        {each: getattr(Evidence(AT), each) for each in
+         ("traffic", "errors", "drift", "performance", "labels", "model")},
         Action.WAIT, None,
     ),
 }  # fmt: skip
@@ -131,6 +144,10 @@ BESIDE = {
     "no traffic": ["no traffic"],
     "an old release that fails": ["predictions fail"],
     "a new release that fails": ["predictions fail"],
+    "a challenger that fails beside a new release": ["predictions fail"],
+    "rows of other models alone": ["other models answer"],
+    "drift of the score alone": ["drift lasts"],
+    "drift on a column that hardly matters": ["drift lasts"],
     "a silent scheduler": ["runs were missed"],
 }
 
@@ -249,6 +266,12 @@ def test_a_record_is_the_same_for_the_same_evidence_and_comes_back_equal(alarm: 
 def test_what_is_no_record_is_refused_by_its_place(planted: Any) -> None:
     with pytest.raises(DataError, match=r"^decisions/x\.json: "):
         parse_record(planted, "decisions/x.json")
+
+
+def test_a_record_from_before_a_source_was_looked_at_is_read_and_does_not_know_it() -> None:
+    record = as_record(decide(HEALTHY, POLICY))
+    del record["evidence"]["traffic"]
+    assert parse_record(record, "x").evidence == replace(HEALTHY, traffic=Traffic())
 
 
 def test_records_sort_as_their_moments_do() -> None:

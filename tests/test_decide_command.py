@@ -13,23 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import github_issues  # noqa: F401 - declares its routes
-import numpy as np
 import pytest
 from github_api import GitHub, served
 from github_state import ACTIONS, Hub, token
-from planted_log import OTHER, PlantedLog
+from planted_log import PlantedLog
 
 from mergeline.cli import main
 from mergeline.commands import decide as verbs
 from mergeline.commands.evidence import Place, gather
 from mergeline.commands.settings import load_params
 from mergeline.errors import DataError, ServiceError
-from mergeline.heartbeat import KEY, Beat, exposition, read_beat, write_beat
+from mergeline.heartbeat import KEY, Beat, exposition, read_beat
 from mergeline.layout import PRODUCTION
-from mergeline.monitor.decide import Decision
-from mergeline.monitor.performance.record import State
+from mergeline.monitor.decide import Considered, Decision, Outcome
 from mergeline.monitor.windows import Window
-from mergeline.params.decide import Action
+from mergeline.params.decide import Action, Trigger
 from mergeline.release.manifests import Release, format_release
 from mergeline.webhook import address_of, send
 
@@ -63,89 +61,6 @@ def place(root: Path, log: PlantedLog, **environment: str) -> Place:
 
 def made(root: Path, log: PlantedLog, request: str | None = None) -> Decision:
     return verbs.make(place(root, log), request)
-
-
-# ---- Evidence --------------------------------------------------------------------------------------------------------
-
-
-def test_the_evidence_is_what_the_log_and_the_checks_left_in_it(tmp_path: Path, log: PlantedLog) -> None:
-    ids = log.predict(NOW - DAY, 600, failed=30)
-    log.predict(NOW - 3 * DAY, 50, failed=50)  # before the hours that are looked at
-    log.label(ids[:400], NOW - DAY / 2, [True] * 100 + [False] * 300)
-    log.label(ids[:100], NOW - DAY / 4, [False] * 100)  # corrected, and so not counted twice
-    log.label(ids[400:], NOW + DAY, [True] * 200)  # not known yet
-    log.drift(BEFORE)
-    log.drift(WEEK, "distance", "score", weighted=0.3, sustained=True)
-    log.performance(BEFORE, State.DEGRADED)
-    log.performance(WEEK, State.IMMATURE, estimate=0.70)
-    write_beat(log.store, Beat(NOW - DAY, 30))
-    found = gather(place(tmp_path, log), "a reason")
-    assert (found.errors.rows, found.errors.failed) == (600, 30)
-    assert found.labels.new_rows == 400
-    assert found.labels.last_at == NOW - DAY / 4
-    assert found.drift.features == ("distance",)
-    assert (found.drift.sustained, found.drift.weighted, found.drift.score) == (True, 0.3, True)
-    assert (found.performance.outcome, found.performance.mature) == ("degraded", True)
-    assert found.performance.estimate == "degraded"
-    assert found.canary.under_way is False
-    assert found.heartbeat.last_at == NOW - DAY
-    assert found.model.data_until == dt.datetime(2013, 7, 1, tzinfo=dt.UTC)
-
-
-def test_an_empty_log_is_no_traffic_and_nothing_else_is_known(tmp_path: Path, log: PlantedLog) -> None:
-    found = gather(place(tmp_path, log), None)
-    assert (found.errors.rows, found.labels.new_rows, found.labels.last_at) == (0, 0, None)
-    assert (found.drift.outcome, found.performance.outcome, found.labels.shift) == (None, None, None)
-
-
-def test_a_check_that_has_not_run_for_weeks_says_nothing_of_today(tmp_path: Path, log: PlantedLog) -> None:
-    log.drift(Window(NOW - 30 * DAY, NOW - 23 * DAY), "distance", weighted=0.3, sustained=True)
-    assert gather(place(tmp_path, log), None).drift.outcome is None
-    log.drift(Window(NOW + DAY, NOW + 8 * DAY), "distance")  # another clock's
-    assert gather(place(tmp_path, log), None).drift.outcome is None
-    log.drift(BEFORE, "distance")
-    assert gather(place(tmp_path, log), None).drift.outcome == "drift"
-
-
-@pytest.mark.parametrize(
-    ("hours", "variant", "model", "under_way"),
-    [
-        (1, "champion", OTHER, True),
-        (1, "challenger", OTHER, True),
-        (1, "shadow", OTHER, False),
-        (20, "champion", OTHER, False),
-    ],
-)
-def test_a_canary_is_two_models_that_answer_in_the_last_hours(
-    tmp_path: Path, log: PlantedLog, hours: int, variant: str, model: str, *, under_way: bool
-) -> None:
-    log.predict(NOW - dt.timedelta(hours=1), 30)
-    log.predict(NOW - dt.timedelta(hours=hours), 30, model=model, variant=variant, name="other")
-    assert gather(place(tmp_path, log), None).canary.under_way is under_way
-
-
-@pytest.mark.parametrize(("late", "shift"), [(700, True), (330, False)])
-def test_labels_that_are_spread_otherwise_than_in_training_are_seen_without_any_feature(
-    tmp_path: Path, log: PlantedLog, monkeypatch: pytest.MonkeyPatch, late: int, *, shift: bool
-) -> None:
-    from mergeline.monitor.profile import Profile
-    from mergeline.monitor.sketch import CategoryCounts, NumberSketch
-
-    reference = Profile(10_000, {}, {}, NumberSketch.of(np.zeros(1)),
-                        CategoryCounts(0, 0, {"false": 6800, "true": 3200}))  # fmt: skip
-    monkeypatch.setattr("mergeline.commands.evidence._profile", lambda *_: reference)
-    ids = log.predict(BEFORE.start + DAY, 1000)
-    log.label(ids, NOW - DAY, [number < late for number in range(1000)])
-    assert gather(place(tmp_path, log), None).labels.shift is None  # not mature, and so not looked at
-    log.performance(BEFORE, State.HOLDS)
-    assert gather(place(tmp_path, log), None).labels.shift is shift
-
-
-@pytest.mark.parametrize("key", ["drift/2013-09-23--2013-09-30.json", "performance/2013-09-23--2013-09-30.json", KEY])
-def test_a_record_that_is_damaged_is_refused_by_its_place(tmp_path: Path, log: PlantedLog, key: str) -> None:
-    log.store.put(key, b"{}")
-    with pytest.raises(DataError, match=key.replace(".", r"\.")):
-        made(tmp_path, log)
 
 
 # ---- The verb --------------------------------------------------------------------------------------------------------
@@ -192,6 +107,13 @@ def test_what_cannot_be_done_is_one_line_and_its_exit_code(
         found = int(err.code or 0)
     assert found == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["drift/2013-09-23--2013-09-30.json", "performance/2013-09-23--2013-09-30.json", KEY])
+def test_a_record_that_is_damaged_is_refused_by_its_place(tmp_path: Path, log: PlantedLog, key: str) -> None:
+    log.store.put(key, b"{}")
+    with pytest.raises(DataError, match=key.replace(".", r"\.")):
+        made(tmp_path, log)
 
 
 # ---- Acting: real Git ------------------------------------------------------------------------------------------------
@@ -454,6 +376,9 @@ def test_an_alert_is_told_once_and_once_that_it_is_over(clone: Clone, hook: Hook
     for _ in range(3):
         verbs.notify(clone.root, log.store, names, strict=True)
     assert hook.told == ["*[warning] Train again on the newest labelled rows*\nit rains"]
+    held = Considered("planted", Trigger.PERFORMANCE, Action.RETRAIN, Outcome.HELD_BACK, "the cool-down")
+    clone.decided(Action.WAIT, considered=(held,))
+    assert verbs.notify(clone.root, log.store, names, strict=True) == "0 messages sent, 1 alerts stand"
     clone.decided(Action.WAIT)
     for _ in range(2):
         verbs.notify(clone.root, log.store, names, strict=True)

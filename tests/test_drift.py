@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from drift_logs import FEATURES, OTHER_MODEL, START, WEEK, Log, drawn, model_folder, us
+from tables import raw_params
 
 from mergeline.cli import main, parser
 from mergeline.commands.drift import check
@@ -25,6 +26,7 @@ from mergeline.monitor.drift import logfile
 from mergeline.monitor.drift.counter import count
 from mergeline.monitor.drift.plan import Plan, work
 from mergeline.monitor.drift.record import Apart, DriftRecord, Outcome, Severity
+from mergeline.monitor.drift.seen import KEY, Seen
 from mergeline.monitor.drift.tally import Counted
 from mergeline.monitor.profile import Profile, profile_of
 from mergeline.monitor.windows import Window, windows
@@ -147,6 +149,46 @@ def test_late_rows_are_said_and_never_counted_twice(place: Place) -> None:
     assert (second.outcome, second.apart.late) == (Outcome.NO_DATA, 0)
 
 
+def test_r12_rows_asked_in_time_whose_file_comes_after_the_check_are_said_once(place: Place) -> None:
+    place.log.add(week(0), drawn(ROWS, 1), files=3)
+    place.check(*until(1))
+    place.log.add(week(0) + dt.timedelta(days=1), drawn(300, 2), length=dt.timedelta(hours=5))
+    for number in (1, 2, 3, 4):
+        place.log.add(week(number), drawn(ROWS, number))
+    assert [(each.rows, each.apart.late) for each in place.check(*until(2))] == [(ROWS, 300)]
+    place.log.add(week(0), drawn(40, 6), length=dt.timedelta(hours=1))
+    late = [each.apart.late for number in (3, 4, 5) for each in place.check(*until(number))]
+    assert late == [40, 0, 0], "however old, and once"
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["beside them", "in their place"])
+def test_r12_twin_files_of_a_checked_window_that_were_put_together_hold_no_late_row(place: Place, kept: bool) -> None:
+    keys = place.log.add(week(0), drawn(ROWS, 1), length=dt.timedelta(hours=3), files=3)
+    place.check(*until(1))
+    bodies = [pq.read_table(place.log.folder / key) for key in keys]
+    pq.write_table(pa.concat_tables(bodies), place.log.folder / keys[0].replace("0001.parquet", "0000.parquet"))
+    if not kept:
+        for key in keys:
+            (place.log.folder / key).unlink()
+    place.log.add(week(1), drawn(ROWS, 3))
+    (record,) = place.check(*until(2))
+    assert (record.rows, record.apart.late) == (ROWS, 0)
+
+
+def test_a_note_of_the_files_that_is_not_of_the_last_record_says_nothing(place: Place) -> None:
+    place.log.add(week(0), drawn(ROWS, 1))
+    place.check(*until(1))
+    place.log.add(week(0), drawn(300, 2))
+    place.log.add(week(1), drawn(ROWS, 3))
+    note = place.log.folder / KEY
+    for text in (note.read_text().replace("2024-05-13", "2024-05-14"), "{", "[]", '{"version": 1, "files": []}'):
+        note.write_text(text)
+        (record,) = place.check(*until(2))
+        assert (record.rows, record.apart.late) == (ROWS, 0)
+        assert Seen.from_json(note.read_text()) is not None
+        (place.log.folder / record.key).unlink()
+
+
 def test_rows_of_clocks_that_go_wrong_are_in_no_window(place: Place) -> None:
     """Asked in the future, or of an event months after the request."""
     place.log.add(week(0), drawn(ROWS, 1))
@@ -156,6 +198,48 @@ def test_rows_of_clocks_that_go_wrong_are_in_no_window(place: Place) -> None:
     assert (record.rows, record.apart.ahead) == (ROWS, 70)
     assert record.log_until is not None
     assert record.log_until < f"{week(1):%Y-%m-%d}"
+
+
+def epoch(place: Place, rows: int) -> None:
+    """Requests of the first week whose event is said to have been when 1970 began."""
+    first = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    place.log.add(first, drawn(rows, 9), length=dt.timedelta(seconds=1), asked=START - first)
+
+
+def test_r12_one_row_of_1970_begins_no_window_and_is_said(place: Place) -> None:
+    place.log.add(week(0), drawn(ROWS, 1))
+    epoch(place, 1)
+    (record,) = place.check(*until(1))
+    assert (record.window, record.rows, record.apart.behind) == (Window(week(0), week(1)), ROWS, 1)
+    place.log.add(week(1), drawn(ROWS, 2))
+    (next_,) = place.check(*until(2))
+    assert (next_.rows, next_.apart.behind, next_.apart.late) == (ROWS, 0, 0)
+
+
+def test_rows_of_1970_among_those_of_a_file_are_left_out_row_by_row(place: Place) -> None:
+    (key,) = place.log.add(week(0), drawn(ROWS, 1))
+    file = place.log.folder / key
+    table = pq.read_table(file)
+    times = table["event_time"].to_pylist()
+    times[7] = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    place_of = table.column_names.index("event_time")
+    kind = table.schema.field("event_time").type
+    pq.write_table(table.set_column(place_of, "event_time", pa.array(times, kind)), file)
+    (record,) = place.check(*until(1))
+    assert (record.window.start, record.rows, record.apart.behind) == (week(0), ROWS - 1, 1)
+
+
+def test_r12_twin_old_events_that_are_replayed_begin_the_first_window_unless_the_bound_is_near(place: Place) -> None:
+    place.log.add(week(0), drawn(ROWS, 1), asked=dt.timedelta(days=100))
+    place.log.add(week(5), drawn(ROWS, 2))
+    found = place.check(*until(6))
+    assert [(each.rows, each.apart.behind) for each in (found[0], found[5])] == [(ROWS, 0), (ROWS, 0)]
+    for key in place.kept():
+        (place.log.folder / key).unlink()
+    near_bound = json.dumps({**raw_params(), "drift": {"behind_days": 30}})
+    (place.root / "params.yaml").write_text(near_bound, encoding="utf-8")
+    (near,) = place.check(*until(6))
+    assert (near.window.start, near.rows, near.apart.behind) == (week(5), ROWS, ROWS)
 
 
 def test_an_event_may_lie_some_days_after_its_request(place: Place) -> None:
@@ -331,7 +415,8 @@ def plainly(counted: Counted) -> Any:
         key: (each.profile.to_json(), each.sample.hashes.tolist(), np.nan_to_num(each.sample.rows, nan=-9).tolist())
         for key, each in counted.tallies.items()
     }
-    return tallies, counted.others, counted.challengers, counted.late, counted.ahead, counted.changes, counted.until_us
+    apart = counted.late, counted.ahead, counted.behind
+    return tallies, counted.others, counted.challengers, apart, counted.changes, counted.until_us
 
 
 def test_parts_of_a_log_add_up_to_the_whole_in_any_order(place: Place) -> None:
@@ -480,6 +565,19 @@ def test_too_few_rows_are_neither_healthy_nor_drift(place: Place) -> None:
     assert place.main(*until(1)) == 0
 
 
+@pytest.mark.parametrize(("rows", "sustained"), [(0, False), (ROWS // 4, True)], ids=["no row", "too few rows"])
+def test_windows_without_a_row_count_among_the_last_ones_and_those_of_too_few_are_passed_over(
+    place: Place, rows: int, sustained: bool
+) -> None:
+    for number in range(6):
+        between = number in (2, 3, 4)
+        if not between or rows:
+            place.log.add(week(number), shifted(drawn(rows if between else ROWS, number), 0, 6))
+    found = place.check(*until(6))
+    assert [each.outcome for each in found[2:5]] == [Outcome.TOO_FEW_ROWS if rows else Outcome.NO_DATA] * 3
+    assert (found[-1].outcome, found[-1].sustained) == (Outcome.DRIFT, sustained)
+
+
 def test_drift_under_another_release_does_not_count_for_what_is_sustained(place: Place) -> None:
     for number in range(2):
         place.log.add(week(number), shifted(drawn(ROWS, number), 0, 6))
@@ -568,6 +666,16 @@ def test_no_folder_of_a_model_and_a_start_within_time_to_come_are_refused(place:
     place.check(*until(1))
     with pytest.raises(ConfigurationError, match="--since: windows were checked until 2024-05-13"):
         place.check("--since", "2024-06-01")
+
+
+def test_a_start_before_the_first_window_is_refused_and_that_of_the_first_window_may_be_named_again(
+    place: Place,
+) -> None:
+    place.log.add(week(0), drawn(ROWS, 1), length=3 * WEEK)
+    place.check("--since", f"{week(1):%Y-%m-%d}", *until(2))
+    with pytest.raises(ConfigurationError, match=f"--since: windows were checked from {week(1):%Y-%m-%d} on"):
+        place.check("--since", f"{week(0):%Y-%m-%d}", *until(3))
+    assert len(place.check("--since", f"{week(1):%Y-%m-%d}", *until(3))) == 1
 
 
 @pytest.mark.parametrize(

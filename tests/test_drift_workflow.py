@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import test_rehearsal
+import yaml
 from github_api import GitHub, served
 from github_state import Hub, token
 from rehearsal import HOME, REPOSITORY, WORKFLOWS, Job, Origin, make_fresh, rehearse, results, rights
@@ -23,6 +25,8 @@ from repositories import MONTHS, flights
 from mergeline.logstore import LogStore, open_log
 from mergeline.models.encoder import encode
 from mergeline.models.scorer import Scorer
+from mergeline.monitor.decide import Drift, Evidence, as_record, decide
+from mergeline.params.decide import DecideParams
 from mergeline.serve.labels import Label, labels_table
 from mergeline.serve.logschema import Entry, LogSchema
 
@@ -181,3 +185,24 @@ def test_a_log_without_traffic_is_red_has_no_heartbeat_and_is_told(
     assert not (place / "heartbeats").exists()
     (told,) = issues(github)
     assert "nobody asks" in told["body"]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("no data", 1), ("none", 0), ("drift", 0), (None, 0)])
+def test_a_window_in_which_the_release_answered_nobody_is_red_and_no_heartbeat_though_drift_is_a_finding(
+    tmp_path: Path, outcome: str | None, code: int
+) -> None:
+    steps = {each["name"]: each for each in yaml.safe_load(DRIFT.read_text())["jobs"]["watch"]["steps"]}
+    record = as_record(decide(Evidence(dt.datetime.now(dt.UTC), drift=Drift(outcome)), DecideParams()))
+    (tmp_path / "decision").mkdir()
+    (tmp_path / "decision/decision.json").write_text(json.dumps(record, indent=2))
+
+    def run(step: str, **names: str) -> int:
+        return subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", steps[step]["run"]],
+            cwd=tmp_path, env={"PATH": "/usr/bin:/bin", **names}, check=False,
+        ).returncode  # fmt: skip
+
+    assert run("Does the release answer") == code
+    said = {"DRIFT": "success", "PERFORMANCE": "success", "ANSWERS": "failure" if code else "success"}
+    assert run("Both checks ended well, of what the release answers", **said) == code
+    assert "steps.answers.outcome == 'success'" in steps["A heartbeat"]["if"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import github_issues  # noqa: F401 - declares its routes
@@ -11,9 +14,12 @@ import pytest
 from github_api import GitHub, served
 from github_state import ACTIONS, Hub, token
 
+from mergeline.commands.decide import RECORD, keep_issue
 from mergeline.errors import ConfigurationError, MergelineError
 from mergeline.github.client import Patience
 from mergeline.github.issues import Issue, Plan, Step, Wanted, planned, put
+from mergeline.monitor.decide import Evidence, Model, as_record, decide
+from mergeline.params.decide import Action, DecideParams
 
 HERE = "octo/model"
 BOT = "github-actions[bot]"
@@ -85,6 +91,48 @@ def test_what_a_person_closed_as_not_planned_stays_closed_until_it_says_somethin
     assert ask(github, replace(WANTED, turn="roll back")) == "#1 opened again"
     issues(github)[0].update(state="closed", state_reason="completed")
     assert ask(github, replace(WANTED, turn="roll back")) == "#1 opened again"
+
+
+def decline(github: GitHub, number: int = 1) -> None:
+    issues(github)[number - 1].update(state="closed", state_reason="not_planned")
+
+
+def test_r11_what_was_declined_and_was_over_in_between_is_opened_when_it_comes_back(github: GitHub) -> None:
+    ask(github)
+    decline(github)
+    assert "stays closed" in ask(github, OVER)
+    assert ask(github, OVER) == "no issue is open, and none is needed"
+    assert (issues(github)[0]["state"], issues(github)[0]["state_reason"]) == ("closed", "not_planned")
+    assert ask(github) == "#1 opened again"
+    decline(github)
+    assert "until it says something else" in ask(github), "the twin: without a recovery it stays closed"
+
+
+def test_r11_a_race_does_not_mute_what_it_was_about(github: GitHub) -> None:
+    ask(github)
+    github.hub.issue(HERE, "the same", BOT, body=WANTED.body)
+    ask(github)
+    assert issues(github)[1]["body"].endswith("The same as #1, which two runs opened at once.\n")
+    assert ask(github, OVER) == "#1 closed"
+    assert ask(github) == "#1 opened again"
+    assert [each["state"] for each in issues(github)] == ["open", "closed"]
+    decline(github)
+    assert "#1 was closed as not planned" in ask(github), "the twin: a person's word still holds"
+
+
+def test_r11_what_was_declined_of_one_model_is_told_of_the_next_one(github: GitHub, tmp_path: Path) -> None:
+    names = {"API_URL": github.url, "REPOSITORY": HERE, "TOKEN": "ghs_1"}
+    path = tmp_path / RECORD
+    path.parent.mkdir(parents=True)
+    said = []
+    for sha in ("a", "a", "b"):
+        evidence = Evidence(dt.datetime(2024, 9, 30, tzinfo=dt.UTC), model=Model(sha * 64))
+        asked = replace(decide(evidence, DecideParams()), action=Action.RETRAIN, rule="planted", why=("it rains",))
+        path.write_text(json.dumps(as_record(asked)), encoding="utf-8")
+        said.append(keep_issue(tmp_path, {f"GITHUB_{name}": value for name, value in names.items()}))
+        decline(github)
+    assert [said[0], said[2]] == ["#1 opened", "#1 opened again"]
+    assert "stays closed" in said[1], "the twin: of the same model it stays closed"
 
 
 def test_issues_of_others_pull_requests_and_other_matters_are_left_alone(github: GitHub) -> None:

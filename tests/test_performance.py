@@ -512,6 +512,26 @@ class TestOtherTasks:
             )
 
 
+class TestBeginning:
+    def test_r12_one_row_of_1970_begins_no_window_and_is_said(self, log: FolderLog, look: Callable[..., Run]) -> None:
+        put_predictions(log, asked(FIRST, WEEK, 300, 40), OLD.sha256)
+        epoch = asked(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), 1, 1, 41, name="epoch")
+        put_predictions(log, epoch, OLD.sha256, came=FIRST)
+        run = look()
+        assert [each.window for each in run.records] == [Window(FIRST, FIRST + WEEK * DAY)]
+        assert run.records[0].answers == 300
+        assert "1 file of the log has rows of before the first window" in run.text(as_json=False)
+        assert json.loads(look().text(as_json=True))["early_files"] == 1, "and again at the next run"
+
+    def test_r12_twin_old_events_that_are_replayed_begin_the_first_window(
+        self, log: FolderLog, look: Callable[..., Run]
+    ) -> None:
+        put_predictions(log, asked(FIRST, WEEK, 300, 42), OLD.sha256, came=FIRST + 3650 * DAY)
+        run = look(FIRST + 3650 * DAY)
+        assert run.records[0].window == Window(FIRST, FIRST + WEEK * DAY)
+        assert (run.records[0].answers, run.early) == (300, "")
+
+
 class TestDue:
     def test_settled_windows_are_left_and_the_last_ones_are_looked_at_again(self) -> None:
         records = [record_of(window, settled=True) for window in windows(FIRST, FIRST + 70 * DAY, 7)]

@@ -11,6 +11,7 @@ from mergeline.logstore import LogStore
 
 KEY = "heartbeats/drift.json"
 VERSION = 1
+CLOCKS_APART_S = 300  # clocks may differ by five minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,13 @@ class Beat:
     allowed_hours: float
 
     def age_hours(self, now: dt.datetime) -> float:
-        """How old it is; one that lies ahead, by another clock, is new."""
-        return max(0.0, (now - self.at).total_seconds() / 3600)
+        """How old it is; one that lies ahead by no more than clocks differ is new, any other has an age below 0."""
+        age_s = (now - self.at).total_seconds()
+        return (0.0 if -CLOCKS_APART_S <= age_s < 0 else age_s) / 3600
 
     def is_overdue(self, now: dt.datetime) -> bool:
-        """Whether the schedule should have run again since."""
-        return self.age_hours(now) > self.allowed_hours
+        """Whether the schedule should have run again since; a beat of a time to come tells nothing of when it ran."""
+        return not 0 <= self.age_hours(now) <= self.allowed_hours
 
 
 def read_beat(store: LogStore) -> Beat | None:

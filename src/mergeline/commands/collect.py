@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mergeline.params import Params
 
 FOLDER = "collect/"  # in the log store: what became of each partition, and what was held up
+TAKEN, LATE = ".taken.parquet", ".late.parquet"  # of a partition, there: its requests, and what came late for others
 SHADOW = "shadow"
 
 
@@ -35,7 +36,8 @@ class Record:
 
     `written`: whether it is new in `data/`; else `reason` says why not. `answers` of the log in its time, how many of
     them have a label, how many rows the partition has, and how many rows each reason holds up (a row can have several).
-    `by_request`: rows of the partition whose time is that of the request, which named none of its event.
+    `by_request`: rows of the partition whose time is that of the request, which named none of its event. `late`: how
+    many rows of earlier partitions' time came, or got their label, after those were collected, by reason.
     """
 
     partition: str | None
@@ -48,6 +50,7 @@ class Record:
     reasons: Mapping[str, int] = field(default_factory=dict)
     by_request: int = 0
     warnings: tuple[str, ...] = ()
+    late: Mapping[str, int] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return it as JSON."""
@@ -84,7 +87,8 @@ def collect(
     refuse(settings, schema.names)
     store = open_log(log_url(log, environment), root)
     pipeline.track_data(root)  # what an interrupted run left
-    found = _next(store, log_extents(store), following(names, now), settings)
+    extents = log_extents(store)
+    found = _next(store, extents, following(names, now), settings)
     if found is None:
         return Record(None, False, f"no prediction of a time after {max(names)} that is over")
     name, window, parts = found
@@ -96,12 +100,14 @@ def collect(
     _refuse_few(name, answers, labelled, settings)
     made = collected(rows, settings, _standing(root, schema, settings))
     warnings = tuple(_warnings(rows, settings))
+    late = _late(store, extents, window, settings, now)
     record = Record(
         *(name, True, "", answers, labelled, made.rows, int(made.held_up.num_rows)),
-        *(made.counts, made.by_request, warnings),
+        *(made.counts, made.by_request, warnings, _counts(late)),
     )
     _keep(store, record, made)
     _refuse_bad(name, store.url, made, settings)
+    _keep_beside(store, name, made, late)
     _write(root, name, made, settings, as_of or now.date())
     return record
 
@@ -175,13 +181,80 @@ def _warnings(rows: pd.DataFrame, settings: Params) -> Iterator[str]:
 
 def _keep(store: LogStore, record: Record, made: Collected) -> None:
     """Put the record, and the rows that are held up with their reasons, into the log store."""
+    store.put(f"{FOLDER}{record.partition}.parquet", _parquet(made.held_up))
+    store.put(f"{FOLDER}{record.partition}.json", (record.text() + "\n").encode())
+
+
+def _keep_beside(store: LogStore, name: str, made: Collected, late: pd.DataFrame | None) -> None:
+    """Put the requests that the partition is of into the log store, and the rows that came too late for others."""
+    import pyarrow as pa
+
+    from mergeline.monitor.collect.collected import as_logged
+
+    store.put(f"{FOLDER}{name}{TAKEN}", _parquet(pa.table({"request_id": pa.array(made.taken, pa.string())})))
+    if late is not None and len(late):
+        store.put(f"{FOLDER}{name}{LATE}", _parquet(as_logged(late)))
+
+
+def _late(
+    store: LogStore, extents: Mapping[str, Extent | None], window: Window, settings: Params, now: dt.datetime
+) -> pd.DataFrame | None:
+    """The rows of partitions collected before, as far back as windows are looked at again; each is told once."""
+    import pandas as pd
+
+    from mergeline.monitor.collect.collected import REASON
+    from mergeline.monitor.collect.late import late
+    from mergeline.monitor.collect.naming import period_of
+
+    wanted, keys = settings.performance, store.keys(FOLDER)
+    back = window.start - dt.timedelta(days=wanted.window_days * wanted.revisit)
+    found = []
+    for name in sorted(key[len(FOLDER) : -len(TAKEN)] for key in keys if key.endswith(TAKEN)):
+        before = period_of(name)
+        if not back < before.end <= window.start:
+            continue
+        parts = read_parts(store, extents, [before], settings.data.features)
+        if any(_asked(part) for part in parts):
+            held: dict[str, str] = dict(_columns(store, f"{name}.parquet", "request_id", REASON))
+            taken = [request for (request,) in _columns(store, f"{name}{TAKEN}", "request_id")]
+            found.append(late(_joined(store, parts, settings, now), name, settings.data.target, taken, held))
+    if not found:
+        return None
+    names = [
+        key[len(FOLDER) :]
+        for key in keys
+        if key.endswith(LATE) and period_of(key[len(FOLDER) : -len(LATE)]).end <= window.start
+    ]
+    told = {request for each in names for (request,) in _columns(store, each, "request_id")}
+    rows: pd.DataFrame = pd.concat(found, ignore_index=True)
+    return rows[~rows["request_id"].isin(told)]
+
+
+def _counts(late: pd.DataFrame | None) -> dict[str, int]:
+    from mergeline.monitor.collect.collected import REASON
+
+    return {} if late is None else {str(why): int(rows) for why, rows in late[REASON].value_counts().items()}
+
+
+def _columns(store: LogStore, name: str, *columns: str) -> Iterator[tuple[Any, ...]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(store.read(FOLDER + name)), columns=list(columns))
+    except (pa.ArrowException, OSError) as err:
+        raise DataError(f"{FOLDER}{name}: not a whole Parquet file ({str(err).splitlines()[0]}); restore it") from err
+    return zip(*(table[each].to_pylist() for each in columns), strict=True)
+
+
+def _parquet(table: Any) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(made.held_up, sink, compression="zstd")
-    store.put(f"{FOLDER}{record.partition}.parquet", sink.getvalue().to_pybytes())
-    store.put(f"{FOLDER}{record.partition}.json", (record.text() + "\n").encode())
+    pq.write_table(table, sink, compression="zstd")
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
 
 
 # ---- The table -------------------------------------------------------------------------------------------------------
@@ -228,16 +301,11 @@ def _refuse_bad(name: str, url: str, made: Collected, settings: Params) -> None:
 
 def _write(root: Path, name: str, made: Collected, settings: Params, as_of: dt.date) -> None:
     """Note the day, then write the partition whole or not at all, then note its hash: any start again ends the same."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from mergeline import params, pipeline
     from mergeline.params_file import edited
 
     if settings.data.as_of not in (None, as_of):
         path = root / params.PARAMS_FILE
         files.write_text(path, edited(path.read_text(encoding="utf-8"), {("data", "as_of"): as_of}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(made.table, sink, compression="zstd")
-    files.write_bytes(root / DATA / f"{name}.parquet", sink.getvalue().to_pybytes())
+    files.write_bytes(root / DATA / f"{name}.parquet", _parquet(made.table))
     pipeline.track_data(root)

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from mergeline import files, git
@@ -146,7 +146,8 @@ def keep_issue(root: Path, environment: Mapping[str, str]) -> str:
 
     decision = made(root)
     about = decision.rule or ", ".join(each.rule for each in decision.beside) or decision.why[0]
-    turn = "/".join([decision.action, decision.rule or "", *(each.rule for each in decision.beside)])
+    model = (decision.evidence.model.sha256 or "")[:12]
+    turn = "/".join([model, decision.action, decision.rule or "", *(each.rule for each in decision.beside)])
     title = f"Monitoring: {SAYS[decision.action].lower()} ({clean(about, 100)})"
     wanted = Wanted(MATTER, turn, title, markdown(decision), LABELS, over=not needs_a_person(decision))
     return put(wanted, environment)
@@ -154,7 +155,9 @@ def keep_issue(root: Path, environment: Mapping[str, str]) -> str:
 
 def notify(root: Path, store: LogStore, environment: Mapping[str, str], *, strict: bool) -> str:
     """Tell the webhook what begins with this decision and what is over; raise only where that was asked for."""
-    return tell(store, environment, alerts.alerts_of(made(root)), kind="decision", strict=strict)
+    decision = made(root)
+    kept = alerts.kept_of(decision)
+    return tell(store, environment, alerts.alerts_of(decision), kind="decision", strict=strict, kept=kept)
 
 
 def tell(
@@ -164,8 +167,9 @@ def tell(
     *,
     kind: str,
     strict: bool,
+    kept: Collection[str] = (),
 ) -> str:
-    """Send what is new and what is over among the alerts of a kind; the others stand as they are.
+    """Send what is new and what is over among the alerts of a kind; the others, and those `kept`, stand as they are.
 
     What was not taken is told at the next run. A refusal is a warning, with `strict` the error that it is.
     """
@@ -177,7 +181,7 @@ def tell(
     standing = _standing(store)
     mine = {key: each for key, each in standing.items() if (key == "heartbeat") is (kind == "heartbeat")}
     told = 0
-    for message in alerts.messages(mine, found):
+    for message in alerts.messages(mine, found, kept):
         try:
             send(url, alerts.payload(message, Run.of(environment).page))
         except ServiceError as err:

@@ -8,23 +8,23 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial, reduce
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mergeline.commands.driftlog import Files, counted_of, facts_of, keys_of, opened, seen_by
 from mergeline.commands.monitoring import LOG_HELP, log_url
 from mergeline.commands.serve import release_options, wanted_release
 from mergeline.errors import ConfigurationError, DataError, DegradationFound, VerificationError
 
 if TYPE_CHECKING:
-    from mergeline.engine.engine import Engine
     from mergeline.logstore import LogStore
     from mergeline.monitor.drift.judge import Reference
     from mergeline.monitor.drift.logfile import Facts
-    from mergeline.monitor.drift.plan import Plan, Work
+    from mergeline.monitor.drift.plan import Plan
     from mergeline.monitor.drift.record import DriftRecord
-    from mergeline.monitor.drift.tally import Counted
     from mergeline.monitor.windows import Window
     from mergeline.params.drift import DriftParams
     from mergeline.params.engine import EngineParams
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
 
 TIMELINE = 26  # windows that a page shows
-CACHED_BYTES = 64 * 2**20  # of files that do not lie in a folder, so that small logs are asked for once
 TRAINING, REFERENCE = "training.json", "reference.parquet"
 DAY = dt.timedelta(days=1)
 
@@ -87,28 +86,35 @@ def check(
     from mergeline.logstore import open_log
     from mergeline.monitor.drift.judge import judge
     from mergeline.monitor.drift.plan import work
+    from mergeline.monitor.drift.seen import KEY, Seen
 
     params, engine_params = _settings(root)
     store = open_log(log_url(parsed.log, environment), root)
     history = _history(store)
     reference = _reference(root, parsed, params)
-    files = _Files(store)
+    files = Files(store)
     with running(engine_params, environment) as engine:
-        facts = _facts(engine, files, list(_keys(store, _first_day(history, parsed.since, params))))
+        keys, seen = list(keys_of(store)), seen_by(store, history)
+        facts = facts_of(engine, files, opened(keys, seen, _first_day(history, parsed.since, params)))
         if not facts and not history:
             raise DegradationFound(
                 f"drift: no traffic: {store.url} holds no predictions; `mergeline serve` writes them"
             )
-        windows = _windows(history, parsed, facts, params, now)
+        windows = _windows(
+            store, history, parsed, partial(_first, parsed.since, facts, files, params, now), params, now
+        )
         if not windows:
             return [], history
-        plan = _plan(reference, windows, history, params, now)
-        counted = _counted(engine, files, work(facts, plan), plan)
+        new = seen.new(keys, facts) if seen else None
+        plan = replace(_plan(reference, windows, history, params, now), new=new)
+        counted = counted_of(engine, files, work(facts, plan), plan)
     checked: list[DriftRecord] = []
     for position, window in enumerate(windows):
         record = judge(window, position, counted, reference, _rules(params), [*history, *checked])
         store.put(record.key, record.to_json().encode())
         checked.append(record)
+    known = (seen or Seen(windows[-1].end, {})).after(windows[-1].end, keys, facts)
+    store.put(KEY, known.to_json().encode())
     return checked, history
 
 
@@ -144,36 +150,55 @@ def _history(store: LogStore) -> list[DriftRecord]:
 
 
 def _windows(
+    store: LogStore,
     history: Sequence[DriftRecord],
     parsed: argparse.Namespace,
-    facts: Sequence[Facts],
+    first: Callable[[], dt.datetime],
     params: DriftParams,
     now: dt.datetime,
 ) -> tuple[Window, ...]:
-    """The windows that have ended since the watermark, which is where the last record ends."""
+    """The windows that have ended since the watermark: where the last record ends, or `first` where there is none."""
     from mergeline.monitor.windows import windows
 
+    begun = _begun(store) if history and parsed.since else None
+    if begun and parsed.since < begun:
+        raise ConfigurationError(
+            f"--since: windows were checked from {begun} on, found {parsed.since}; to begin anew, remove the records"
+            f" under drift/ in {store.url}"
+        )
     if history and parsed.since and parsed.since > history[-1].window.end.date():
         raise ConfigurationError(
             f"--since: windows were checked until {history[-1].window.end:%Y-%m-%d}; later ones begin there, found"
             f" {parsed.since}"
         )
-    watermark = history[-1].window.end if history else _first(parsed.since, facts)
+    watermark = history[-1].window.end if history else first()
     end = now - dt.timedelta(hours=params.settle_hours)
     if parsed.until:
         end = min(end, _midnight(parsed.until))
     return windows(watermark, max(watermark, end), params.window_days)
 
 
-def _first(since: dt.date | None, facts: Sequence[Facts]) -> dt.datetime:
-    from mergeline.monitor.windows import EPOCH, MICROSECOND, midnight
+def _begun(store: LogStore) -> dt.date | None:
+    """The day on which the first window of all began, by the name of its record."""
+    from mergeline.monitor.drift.record import FOLDER
+
+    found = (re.match(rf"{FOLDER}(\d{{4}}-\d{{2}}-\d{{2}}).*\.json", key) for key in store.keys(FOLDER))
+    return min((dt.date.fromisoformat(each[1]) for each in found if each), default=None)
+
+
+def _first(
+    since: dt.date | None, facts: Sequence[Facts], files: Files, params: DriftParams, now: dt.datetime
+) -> dt.datetime:
+    """Where the first window begins: on the day of the first row whose clocks go right."""
+    from mergeline.monitor.drift.counter import earliest
+    from mergeline.monitor.windows import EPOCH, MICROSECOND, microseconds, midnight
 
     if since:
         return _midnight(since)
-    starts = [each.events[0] for each in facts if each.events]
-    if not starts:
+    start = earliest(facts, files.source, microseconds(now), params.behind_days * DAY // MICROSECOND)
+    if start is None:
         raise DataError("drift: the log's files do not tell their times; name the first day with --since")
-    return midnight(EPOCH + min(starts) * MICROSECOND)
+    return midnight(EPOCH + start * MICROSECOND)
 
 
 def _midnight(day: dt.date) -> dt.datetime:
@@ -205,76 +230,8 @@ def _plan(
         params.ahead_days * DAY // MICROSECOND,
         None if until is None else microseconds(dt.datetime.fromisoformat(until)),
         params.classifier_rows,
+        params.behind_days * DAY // MICROSECOND,
     )
-
-
-# ---- The log ---------------------------------------------------------------------------------------------------------
-
-
-def _keys(store: LogStore, first: dt.date | None) -> Iterator[str]:
-    for key in store.keys("predictions/"):
-        found = re.match(r"predictions/date=(\d{4}-\d{2}-\d{2})/.*\.parquet$", key)
-        if found and (first is None or found[1] >= first.isoformat()):
-            yield key
-
-
-class _Files:
-    """The log's files as something that pyarrow opens: paths in a folder, else buffers."""
-
-    def __init__(self, store: LogStore) -> None:
-        from mergeline.logstore import FolderLog
-
-        self._store = store
-        self._folder = store.path if isinstance(store, FolderLog) else None
-        self._cached: dict[str, bytes] = {}
-        self._room = CACHED_BYTES
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Files, (self._store,)  # another process reads what it needs
-
-    def source(self, key: str) -> Any:
-        """Return what to open for a key."""
-        import pyarrow as pa
-
-        if self._folder is not None:
-            return str(self._folder / key)
-        body = self._cached.get(key)
-        if body is None:
-            body = self._store.read(key)
-            if len(body) <= self._room:
-                self._cached[key] = body
-                self._room -= len(body)
-        return pa.BufferReader(body)
-
-    def facts(self, keys: Iterable[str]) -> Iterator[Facts]:
-        """Yield what the files' footers say."""
-        from mergeline.monitor.drift import logfile
-
-        for key in keys:
-            with logfile.opened(key, self.source(key)) as file:
-                yield file.facts()
-
-
-def _facts(engine: Engine, files: _Files, keys: Sequence[str]) -> list[Facts]:
-    """What all footers say, read in parts."""
-    from mergeline.engine.engine import divided
-
-    parts = engine.map(partial(_facts_of, files), divided(keys, engine))
-    return [each for found in parts for each in found]
-
-
-def _facts_of(files: _Files, keys: Sequence[str]) -> list[Facts]:
-    return list(files.facts(keys))
-
-
-def _counted(engine: Engine, files: _Files, works: Sequence[Work], plan: Plan) -> Counted:
-    """What all files count to: each part by itself, then merged."""
-    from mergeline.engine.engine import divided
-    from mergeline.monitor.drift.counter import count
-    from mergeline.monitor.drift.tally import Counted
-
-    parts = engine.map(partial(count, open_file=files.source, plan=plan), divided(works, engine))
-    return reduce(Counted.merge, parts, Counted())
 
 
 # ---- The release -----------------------------------------------------------------------------------------------------

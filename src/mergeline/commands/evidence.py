@@ -25,13 +25,15 @@ from mergeline.monitor.decide import (
     Model,
     Performance,
     Request,
+    Traffic,
 )
 from mergeline.monitor.decide.spread import spread
 from mergeline.monitor.drift.record import FOLDER as DRIFT
-from mergeline.monitor.drift.record import DriftRecord
+from mergeline.monitor.drift.record import DriftRecord, Outcome
 from mergeline.monitor.performance.record import FOLDER as PERFORMANCE
 from mergeline.monitor.performance.record import State, WindowPerformance
 from mergeline.monitor.profile import PROFILE_FILE
+from mergeline.monitor.windows import Window
 from mergeline.params import Params
 from mergeline.release.fetch import fetch, local_folder, wanted_of
 from mergeline.release.history import Deployment, standing
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
 
     from mergeline.monitor.profile import Profile
 
-CHAMPION = "champion"
+CHAMPION, SHADOW = "champion", "shadow"
 FAILED = 500
 CANARY = dt.timedelta(hours=2)
 DAY = dt.timedelta(days=1)
+INSTANT = dt.timedelta(microseconds=1)
 NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+EVER = (dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +69,17 @@ class Place:
 def gather(place: Place, request: str | None) -> Evidence:
     """Return all that is known at a moment. Raises as the readers do for a record or a file that is damaged."""
     since = place.at - dt.timedelta(hours=place.settings.decide.look_back_hours)
-    rows = _rows(place, since, place.at)
+    rows = _asked(place, since)
     model = _model(place)
-    performances = _performances(place)
+    performances = _performances(place, model)
     beat = read_beat(place.store)
     return Evidence(
         at=place.at,
         since=since,
-        errors=Errors(len(rows), int((rows["status"] >= FAILED).sum())),
-        drift=_drift(place),
-        performance=_performance(performances),
+        traffic=Traffic(*_counts(rows)),
+        errors=Errors(*_counts(_of_release(rows, model))),
+        drift=_drift(place, model),
+        performance=_performance(performances, place.at),
         labels=_labels(place, model, performances),
         model=model,
         retraining=retraining(place.root, place.remote, place.at, _base(place.root), place.environment),
@@ -84,15 +89,35 @@ def gather(place: Place, request: str | None) -> Evidence:
     )
 
 
-def _rows(place: Place, start: dt.datetime, end: dt.datetime) -> pd.DataFrame:
-    """The predictions of a stretch of time; a request comes after what it asks of, or the clocks are a day apart."""
-    keys = weekly_log.since(place.store.keys("predictions/"), (start - DAY).date())
-    return weekly_log.predictions(keys, place.store.read, start, end)
+def _asked(place: Place, since: dt.datetime) -> pd.DataFrame:
+    """The requests that came since a moment, whatever time they ask about; a shadow answers none."""
+    keys = weekly_log.since(place.store.keys("predictions/"), (since - DAY).date())
+    rows = weekly_log.predictions(keys, place.store.read, *EVER)
+    return rows[(rows["ts"] >= since) & (rows["ts"] < place.at) & (rows["variant"] != SHADOW)]
+
+
+def _keys_about(place: Place, start: dt.datetime) -> list[str]:
+    """The files of predictions that may hold rows about a moment or a later one: who asks may ask ahead."""
+    ahead = DAY * (place.settings.drift.ahead_days + 1)
+    return weekly_log.since(place.store.keys("predictions/"), (start - ahead).date())
+
+
+def _counts(rows: pd.DataFrame) -> tuple[int, int]:
+    """How many requests there are, and how many of them failed."""
+    return len(rows), int((rows["status"] >= FAILED).sum())
+
+
+def _of_release(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
+    """What production's model answered as the champion since it was released; where none is known, any champion."""
+    mine = rows[rows["variant"] == CHAMPION]
+    if model.sha256 is not None:
+        mine = mine[mine["model_sha256"] == model.sha256]
+    return mine if model.released_at is None else mine[mine["ts"] >= model.released_at]
 
 
 def _two_models(rows: pd.DataFrame, at: dt.datetime) -> bool:
-    """Whether the last hours' answers came from two models, one of them a challenger or not; a shadow answers none."""
-    last = rows[(rows[weekly_log.MOMENT] >= at - CANARY) & (rows["variant"] != "shadow")]
+    """Whether the last hours' answers came from two models, one of them a challenger or not."""
+    last = rows[rows["ts"] >= at - CANARY]
     return len(last[["variant", "model_sha256"]].drop_duplicates()) > 1
 
 
@@ -116,17 +141,25 @@ def _end_of(text: str) -> dt.datetime:
         return NEVER
 
 
-def _is_stale(start: dt.datetime, end: dt.datetime, at: dt.datetime) -> bool:
-    """Whether two more windows should have been looked at since."""
-    return at - end > 2 * (end - start) + DAY
+def _is_stale(window: Window, at: dt.datetime, wait_days: float = 0) -> bool:
+    """Whether two more windows should have been looked at since; `wait_days` is what one waits for its labels."""
+    return at - window.end > 2 * (window.end - window.start) + DAY * (1 + wait_days)
 
 
-def _drift(place: Place) -> Drift:
+def _is_of(model: Model, sha256: str) -> bool:
+    """Whether a record is about the model that production serves; where that is not known, about whichever is."""
+    return model.sha256 in (None, sha256)
+
+
+def _drift(place: Place, model: Model) -> Drift:
+    """The newest record, of production's model; that a window from before its release has none of its rows is right."""
     found = next(iter(newest(place.store, DRIFT, place.at)), None)
     if found is None:
         return Drift()
     record = DriftRecord.from_json(found[1], f"{place.store.url}: {found[0]}")
-    if _is_stale(record.window.start, record.window.end, place.at):
+    before = model.released_at is not None and record.window.end <= model.released_at
+    missed = record.outcome is Outcome.NO_DATA and before
+    if missed or _is_stale(record.window, place.at) or not _is_of(model, record.model_sha256):
         return Drift()
     score = record.score
     return Drift(
@@ -140,28 +173,34 @@ def _drift(place: Place) -> Drift:
     )
 
 
-def _performances(place: Place) -> tuple[WindowPerformance, ...]:
-    """The newest windows, as far back as the newest one that judges."""
+def _performances(place: Place, model: Model) -> tuple[WindowPerformance, ...]:
+    """The newest windows of production's model, as far back as the newest one that judges and is not too old to."""
     found = []
     for key, text in newest(place.store, PERFORMANCE, place.at):
         record = WindowPerformance.from_json(text, f"{place.store.url}: {key}")
+        if _is_stale(record.window, place.at, place.settings.performance.maturity_days):
+            break
+        if record.serving is not None and not _is_of(model, record.serving.model_sha256):
+            continue
+        if not record.settled and not record.state.judges and _is_stale(record.window, place.at):
+            continue
         found.append(record)
         if record.state.judges:
             break
     return tuple(found)
 
 
-def _performance(records: tuple[WindowPerformance, ...]) -> Performance:
+def _performance(records: tuple[WindowPerformance, ...], at: dt.datetime) -> Performance:
     """The newest window that judges; where none does, what the newest one that is over for long enough says of labels.
 
-    The estimate is always that of the newest window: it is there before labels are.
+    The estimate is always that of the newest window, which waits for no label and so is older sooner.
     """
     if not records:
         return Performance()
     told = records[-1] if records[-1].state.judges else next((each for each in records if each.settled), records[0])
     return Performance(
         outcome=str(told.state),
-        estimate=_estimate(records[0]),
+        estimate=None if _is_stale(records[0].window, at) else _estimate(records[0]),
         mature=told.maturity is not None,
         coverage=told.coverage,
         found=told.window.name,
@@ -182,14 +221,24 @@ def _estimate(record: WindowPerformance) -> str | None:
 
 
 def _labels(place: Place, model: Model, records: tuple[WindowPerformance, ...]) -> Labels:
-    """Labels that were known after the newest row the model knows; a corrected one counts once."""
+    """Labelled predictions about times after the newest row the model knows; a corrected label counts once."""
     after = model.data_until
     keys = weekly_log.since(place.store.keys("labels/"), after.date() if after else None)
     rows = weekly_log.labels(keys, place.store.read)
     known = rows[(rows["label_ts"] <= place.at) & rows["label"].notna()]
     last = known["label_ts"].max().to_pydatetime() if len(known) else _first_day(place)
-    new = known if after is None else known[known["label_ts"] > after]
-    return Labels(int(new["request_id"].nunique()), _shift(place, model, records, known), last)
+    return Labels(_new_rows(place, set(known["request_id"]), after), _shift(place, model, records, known), last)
+
+
+def _new_rows(place: Place, labelled: set[str], after: dt.datetime | None) -> int:
+    """How many labelled requests the log holds that ask about a time after a moment; labels of others are none."""
+    start = NEVER if after is None else after + INSTANT
+    keys = weekly_log.since(place.store.keys("predictions/"), None) if after is None else _keys_about(place, start)
+    found: set[str] = set()
+    for key in keys if labelled else ():
+        rows = weekly_log.predictions([key], place.store.read, start, place.at)
+        found |= labelled.intersection(rows["request_id"])
+    return len(found)
 
 
 def _first_day(place: Place) -> dt.datetime | None:
@@ -201,16 +250,18 @@ def _first_day(place: Place) -> dt.datetime | None:
 
 def _shift(place: Place, model: Model, records: tuple[WindowPerformance, ...], labels: pd.DataFrame) -> bool | None:
     """Whether the labels of the newest window that judges are spread otherwise than those of training."""
-    if not records or not records[-1].state.judges:
+    judged = records[-1] if records and records[-1].state.judges else None
+    if judged is None or judged.serving is None:
         return None
     profile = _profile(place, model)
     if profile is None or profile.labels is None:
         return None
     from mergeline.monitor.labels import join
 
-    window = records[-1].window
-    rows = _rows(place, window.start, window.end)
-    mine = rows[(rows["variant"] == CHAMPION) & (rows["status"] < FAILED)]
+    start, end = judged.window.start, judged.window.end
+    rows = weekly_log.predictions(_keys_about(place, start), place.store.read, start, end)
+    own = (rows["variant"] == CHAMPION) & (rows["model_sha256"] == judged.serving.model_sha256)
+    mine = rows[own & (rows["status"] < FAILED)]
     values = join(mine[["request_id", "variant", "ts"]], labels).rows["label"].dropna()
     found = spread(*_counted(profile, values))
     return None if found is None else found.moved

@@ -45,22 +45,32 @@ class Run:
     records: tuple[WindowPerformance, ...]
     looked_at: tuple[str, ...]
     failure: MergelineError | None
+    early_files: int = 0  # files with rows of before the first window
 
     def text(self, *, as_json: bool) -> str:
         """Return it as text, or as JSON."""
         from mergeline.monitor.performance.wording import newest, statement
 
         if not as_json:
-            return statement(self.records)
+            return statement(self.records) + (f"\n\n- {self.early}" if self.early else "")
         told = newest(self.records)
         record = {
             "state": str(told.state) if told else None,
             "window": told.window.as_dict() if told else None,
             "reason": told.reason if told else None,
             "looked_at": list(self.looked_at),
+            "early_files": self.early_files,
             "windows": [json.loads(each.to_json()) for each in self.records],
         }
         return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+
+    @property
+    def early(self) -> str:
+        """What is to be known of rows that are in no window; nothing where there is none."""
+        if not self.early_files:
+            return ""
+        who = "1 file of the log has" if self.early_files == 1 else f"{self.early_files:,} files of the log have"
+        return f"{who} rows of before the first window, which are in none: they came late, or see to the clocks"
 
 
 def options(added: argparse.ArgumentParser) -> None:
@@ -116,7 +126,7 @@ def performance(
     before = [each for each in _records(store) if each.window.end <= now]
     with running(settings.engine, environment) as engine:
         extents = log_extents(store, engine)
-        tiles = _due(before, extents, now, settings, since)
+        tiles = _due(store, before, extents, now, settings, since)
         found = _looked_at(root, store, tiles, extents, settings, now, ref, engine) if tiles else ()
     held = {each.window: each for each in before}
     for each in found:
@@ -124,7 +134,7 @@ def performance(
             store.put(key_of(each.window), each.to_json().encode())
     records = tuple(sorted((held | {each.window: each for each in found}).values(), key=lambda each: each.window))
     _write(root / (output or OUTPUT), records)
-    return Run(records, tuple(each.name for each in tiles), _failure(records))
+    return Run(records, tuple(each.name for each in tiles), _failure(records), _early_files(records, extents))
 
 
 def _failure(records: Sequence[WindowPerformance]) -> MergelineError | None:
@@ -192,6 +202,7 @@ def _known(store: LogStore) -> dict[str, Extent | None]:
 
 
 def _due(
+    store: LogStore,
     before: Sequence[WindowPerformance],
     extents: Mapping[str, Extent | None],
     now: dt.datetime,
@@ -199,12 +210,42 @@ def _due(
     since: dt.date | None,
 ) -> tuple[Window, ...]:
     from mergeline.monitor.performance.due import due
-    from mergeline.monitor.windows import EPOCH, MICROSECOND, midnight
 
-    first = midnight(EPOCH + min(each.first for each in extents.values() if each) * MICROSECOND)
     wanted = settings.performance
+    first = now if before else _first(store, extents, now, wanted.behind_days)
     again = dt.datetime.combine(since, dt.time(), dt.UTC) if since else None
     return due(before, first, now, wanted.window_days, wanted.revisit, again)
+
+
+def _first(store: LogStore, extents: Mapping[str, Extent | None], now: dt.datetime, behind_days: float) -> dt.datetime:
+    """The day of the first row whose clocks go right; of the files, those that tell of another are read for it."""
+    from mergeline.monitor.performance.rows import first_time
+    from mergeline.monitor.windows import EPOCH, MICROSECOND, OLDEST_REQUEST_US, microseconds, midnight
+
+    now_us = microseconds(now)
+    found: int | None = None
+    behind_us = behind_days * dt.timedelta(days=1) // MICROSECOND
+    for key, each in sorted(extents.items(), key=lambda item: item[1].first if item[1] else 0):
+        if each is None or (found is not None and each.first >= found):
+            continue
+        asked = PREDICTIONS.fullmatch(key)
+        day = microseconds(moment(asked[1])) if asked else each.first
+        is_right = each.first >= day - behind_us and day >= now_us - OLDEST_REQUEST_US
+        first = each.first if is_right else first_time(key, store.read(key), now_us, behind_us)
+        if first is not None:
+            found = first if found is None else min(found, first)
+    if found is None:
+        raise DataError(f"{store.url}: no prediction has a time that can be; see `performance.behind_days`")
+    return midnight(EPOCH + found * MICROSECOND)
+
+
+def _early_files(records: Sequence[WindowPerformance], extents: Mapping[str, Extent | None]) -> int:
+    from mergeline.monitor.windows import microseconds
+
+    if not records:
+        return 0
+    start = microseconds(records[0].window.start)
+    return sum(each is not None and each.first < start for each in extents.values())
 
 
 def _extent_of(store: LogStore, key: str) -> Extent | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ LARGEST_TITLE = 200
 LOOKS = 3
 CLOSED, OPEN = "closed", "open"
 NOT_PLANNED = "not_planned"
+OVER, TWIN = "over", "a twin"  # turns of what no longer says anything
 
 
 class Step(StrEnum):
@@ -28,6 +29,7 @@ class Step(StrEnum):
     CLOSE = "close"
     NOTHING = "nothing"
     LEFT = "left"  # a person closed exactly this as not planned
+    FORGET = "forget"  # what a person closed as not planned is over: the next time is another matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,14 @@ def planned(found: Iterable[Issue], wanted: Wanted) -> Plan:
     """Return what makes one issue say what is wanted, of those of this matter.
 
     The oldest that is open is the one; of several, which a race of two runs leaves, the others are closed. Where none
-    is open, the newest closed one is opened again, unless a person closed it as not planned and it says the same again.
+    is open, the newest closed one is opened again, unless a person closed it as not planned and it says the same again
+    without having been over in between.
     """
     known = sorted(found, key=lambda each: each.number)
     standing = [each for each in known if each.is_open]
     twins = tuple(each.number for each in standing[1:])
     if not standing:
-        return _without(known, wanted)
+        return _without([each for each in known if _turn(TWIN) not in _lines(each.body)] or known, wanted)
     one = standing[0]
     if wanted.over:
         return Plan(Step.CLOSE, one.number, (), prose(f"Over: {wanted.title}", LARGEST_TITLE), twins)
@@ -99,11 +102,12 @@ def planned(found: Iterable[Issue], wanted: Wanted) -> Plan:
 
 def _without(known: list[Issue], wanted: Wanted) -> Plan:
     """What to do where no issue is open."""
+    last = known[-1] if known else None
     if wanted.over:
-        return Plan(Step.NOTHING)
-    if not known:
+        said = last is not None and last.declined and _turn(OVER) not in _lines(last.body)
+        return Plan(Step.FORGET, last.number) if last and said else Plan(Step.NOTHING)
+    if last is None:
         return Plan(Step.OPEN, None, wanted.labels)
-    last = known[-1]
     if last.declined and _turn(wanted.turn) in _lines(last.body):
         return Plan(Step.LEFT, last.number)
     return Plan(Step.REOPEN, last.number, (), prose(f"Again: {wanted.title}", LARGEST_TITLE))
@@ -167,6 +171,10 @@ def _done(client: Client, repository: str, plan: Plan, wanted: Wanted) -> str:
     elif plan.step is Step.CLOSE:
         client.ask("PATCH", f"{at}/{number}", {**text, "state": CLOSED, "state_reason": "completed"})
         said = "closed"
+    elif plan.step is Step.FORGET:
+        declined = {"state": CLOSED, "state_reason": NOT_PLANNED}
+        client.ask("PATCH", f"{at}/{number}", {"body": replace(wanted, turn=OVER).body, **declined})
+        said = "stays closed, and is opened again if this comes back"
     elif plan.step is Step.LEFT:
         said = "was closed as not planned and stays closed until it says something else"
     else:
@@ -174,7 +182,8 @@ def _done(client: Client, repository: str, plan: Plan, wanted: Wanted) -> str:
     if plan.labels and plan.step is Step.UPDATE:
         client.ask("POST", f"{at}/{number}/labels", {"labels": list(plan.labels)})
     for twin in plan.twins:
-        client.ask("PATCH", f"{at}/{twin}", {"state": CLOSED, "state_reason": NOT_PLANNED})
+        same = replace(wanted, turn=TWIN, text=f"The same as #{number}, which two runs opened at once.\n")
+        client.ask("PATCH", f"{at}/{twin}", {"body": same.body, "state": CLOSED, "state_reason": NOT_PLANNED})
     if plan.comment is not None:
         client.ask("POST", f"{at}/{number}/comments", {"body": plan.comment})
     more = f", {len(plan.twins)} of an earlier race closed" if plan.twins else ""
@@ -186,7 +195,7 @@ def _title(wanted: Wanted) -> str:
 
 
 def _turn(turn: str) -> str:
-    return f"<!-- mergeline turn: {clean(turn, 100).replace('--', '-')} -->"
+    return f"<!-- mergeline turn: {clean(turn, 200).replace('--', '-')} -->"
 
 
 def _lines(body: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from mergeline.errors import DataError
-from mergeline.monitor.decide.decision import Decision
+from mergeline.monitor.decide.decision import Decision, Outcome
 from mergeline.monitor.decide.statement import SAYS
 from mergeline.params.decide import Action
 from mergeline.report.escape import clean
@@ -56,20 +56,34 @@ def alerts_of(decision: Decision) -> tuple[Alert, ...]:
     found = []
     if decision.action is not Action.WAIT:
         severity = Severity.CRITICAL if decision.action is Action.ROLL_BACK else Severity.WARNING
-        found.append(Alert(f"decision: {decision.action}", severity, SAYS[decision.action], "; ".join(decision.why)))
+        found.append(Alert(_key(decision.action), severity, SAYS[decision.action], "; ".join(decision.why)))
     found += [Alert(f"rule: {each.rule}", Severity.WARNING, each.rule, each.why) for each in decision.beside]
     return tuple(found)
 
 
-def messages(standing: Standing, alerts: Iterable[Alert]) -> tuple[Message, ...]:
-    """Return what has to be told: new matters, those that got worse, then those that are over."""
+def kept_of(decision: Decision) -> frozenset[str]:
+    """Return the keys of matters that are not over though they are not decided: their rules hold, and have to wait."""
+    waits = (Outcome.HELD_BACK, Outcome.FORESTALLED)
+    return frozenset(_key(each.action) for each in decision.considered if each.outcome in waits)
+
+
+def _key(action: Action) -> str:
+    return f"decision: {action}"
+
+
+def messages(standing: Standing, alerts: Iterable[Alert], kept: Collection[str] = ()) -> tuple[Message, ...]:
+    """Return what has to be told: new matters, those that got worse, then those that are over.
+
+    Those that are `kept` are neither: they stand where they stood, and begin nowhere.
+    """
     now = {each.key: each for each in alerts}
     told = [
         Message(each, resolved=False)
         for key, each in now.items()
         if key not in standing or each.severity.rank > standing[key].severity.rank
     ]
-    return (*told, *(Message(each, resolved=True) for key, each in standing.items() if key not in now))
+    over = [each for key, each in standing.items() if key not in now and key not in kept]
+    return (*told, *(Message(each, resolved=True) for each in over))
 
 
 def after(standing: Standing, message: Message) -> dict[str, Alert]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
 OUTSIDE = -1
+OLDEST_REQUEST_US = 7305 * 86_400_000_000  # what was asked 20 years before now was asked by a clock that goes wrong
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,6 +95,15 @@ def placed(moments_us: NDArray[np.int64], tiles: Sequence[Window]) -> NDArray[np
     if not len(tiles):
         return found
     return np.where((found >= 0) & (moments_us < ends[found]), found, OUTSIDE)
+
+
+def too_early(time_us: NDArray[np.int64], ts_us: NDArray[np.int64], now_us: int, behind_us: int) -> NDArray[np.bool_]:
+    """Return which rows [n] have a time that cannot be: further than `behind_us` before the moment of their request.
+
+    So is one whose request itself lies decades before now. A single one would begin the first window in 1970.
+    """
+    found: NDArray[np.bool_] = (time_us < ts_us - behind_us) | (ts_us < now_us - OLDEST_REQUEST_US)
+    return found
 
 
 def _is_utc(moment: dt.datetime) -> bool:

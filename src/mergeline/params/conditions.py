@@ -39,9 +39,10 @@ def _share(says: str) -> Fact:
 
 
 FACTS: Final[Mapping[str, Fact]] = {
-    "errors.rows": _count("predictions of the window that were answered or failed"),
+    "errors.rows": _count("requests of the window to production's model since its release, as the champion"),
     "errors.share": _share("the share of them that failed"),
-    "traffic.rows": _count("predictions of the window"),
+    "traffic.rows": _count("requests of the window, whichever model answered"),
+    "traffic.failed": _share("the share of them that failed"),
     "drift.outcome": Fact("what the drift check found", ("none", "drift", "too few rows", "no data")),
     "drift.severity": Fact("how far the worst feature moved", ("none", "minor", "major")),
     "drift.sustained": Fact("drift in k of the last n windows, the latest among them"),
@@ -50,7 +51,16 @@ FACTS: Final[Mapping[str, Fact]] = {
     "drift.score": Fact("the distribution of the scores moved"),
     "performance.outcome": Fact(
         "the model on late labels against its holdout",
-        ("holds", "degraded", "immature", "too few labels", "no labels", "no holdout figures", "no traffic"),
+        (
+            "holds",
+            "degraded",
+            "immature",
+            "too few labels",
+            "no labels",
+            "no holdout figures",
+            "no answers",
+            "no traffic",
+        ),
     ),
     "performance.estimate": Fact("the newest window, estimated from scores alone", ("holds", "degraded")),
     "performance.mature": Fact("labels are as complete as they get"),

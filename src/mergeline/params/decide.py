@@ -23,9 +23,11 @@ class Trigger(StrEnum):
     """What makes a rule be looked at."""
 
     ERRORS = "errors"
+    FAILURES = "failures"
     SILENCE = "silence"
     PERFORMANCE = "performance"
     DRIFT = "drift"
+    NO_DATA = "no data"
     LABELS = "labels"
     REQUEST = "request"
     SCHEDULE = "schedule"
@@ -54,9 +56,11 @@ class Action(StrEnum):
 # What a trigger asks for by itself; one that asks for nothing needs a condition.
 ASKS: Final[Mapping[Trigger, Mapping[str, Any]]] = {
     Trigger.ERRORS: {"errors.share": "> 0"},
+    Trigger.FAILURES: {"traffic.failed": "> 0"},
     Trigger.SILENCE: {"traffic.rows": "< 1"},
     Trigger.PERFORMANCE: {"performance.outcome": "degraded"},
     Trigger.DRIFT: {"drift.outcome": "drift"},
+    Trigger.NO_DATA: {"drift.outcome": "no data"},
     Trigger.LABELS: {},
     Trigger.REQUEST: {"request.made": True},
     Trigger.SCHEDULE: {"schedule.due": True},
@@ -154,8 +158,10 @@ DEFAULT_RULES: Final = (
           performance__estimate="degraded", performance__outcome=["immature", "too few labels", "no labels"]),
     _rule("no label came though it is time", Trigger.LABELS, Action.ASK_FOR_LABELS, performance__outcome="no labels"),
     _rule("labels have stopped", Trigger.LABELS, Action.ASK_FOR_LABELS, labels__days_since_last="> 14"),
-    _rule("predictions fail", Trigger.ERRORS, Action.ALERT, errors__share="> 0.02", errors__rows=">= 500"),
+    _rule("predictions fail", Trigger.FAILURES, Action.ALERT, traffic__failed="> 0.02", traffic__rows=">= 500"),
     _rule("no traffic", Trigger.SILENCE, Action.ALERT),
+    _rule("other models answer", Trigger.NO_DATA, Action.ALERT, traffic__rows=">= 1"),
+    _rule("drift lasts", Trigger.DRIFT, Action.ALERT, drift__sustained=True, drift__weighted="< 0.1"),
     _rule("a retraining waits", Trigger.RETRAINING, Action.ALERT, performance__outcome="degraded"),
     _rule("runs were missed", Trigger.HEARTBEAT, Action.ALERT),
 )  # fmt: skip

@@ -19,7 +19,8 @@ class DriftParams(Section):
     drift is sustained where that holds of the latest window and of `k` among the last `n`. A window of fewer than
     `min_rows` rows is not judged. A feature matters that holds `importance` of the model's permutation importance.
     `classifier_rows` of each side are used to tell window and reference apart; 0 leaves that out. An event may lie
-    `ahead_days` after the moment of its request; what lies further is a clock that goes wrong.
+    `ahead_days` after the moment of its request, and `behind_days` before it; what lies further is a clock that goes
+    wrong. Old events may be asked about, and so `behind_days` is wide.
     """
 
     window_days: Count = 7
@@ -33,6 +34,7 @@ class DriftParams(Section):
     importance: Share = 0.02
     classifier_rows: Annotated[int, Field(ge=0, le=20_000)] = 2000
     ahead_days: Annotated[float, Field(ge=0)] = 7.0
+    behind_days: Annotated[float, Field(ge=0, le=36_500)] = 7305.0
 
     @model_validator(mode="after")
     def _in_order(self) -> DriftParams:

@@ -17,7 +17,7 @@ class PerformanceParams(Section):
     later still. Fewer than `min_labels` labels judge nothing. A model is degraded where the interval of the difference
     to its holdout lies below -`margin` as a whole; the unit of `margin` is that of `gates.improvement`. `bias` is the
     largest distance (Kolmogorov and Smirnov's) between the scores of labelled and of unlabelled predictions without a
-    warning.
+    warning. A time further than `behind_days` before the day of its request begins no window.
     """
 
     window_days: Annotated[int, Field(ge=1, le=366)] = 7
@@ -28,3 +28,4 @@ class PerformanceParams(Section):
     margin: Annotated[float, Field(ge=0)] = 0.02
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     bias: Share = 0.1
+    behind_days: Annotated[float, Field(ge=0, le=36_500)] = 7305.0

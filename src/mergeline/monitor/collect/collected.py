@@ -39,13 +39,14 @@ class Collected:
     """`table` and `held_up` are `pyarrow.Table`: the next partition, and the rows that are not in it, as logged.
 
     `counts`: how many rows each reason holds up; a row can have several. `by_request`: rows whose time is that of the
-    request, since it named no event.
+    request, since it named no event. `taken`: the requests that the partition is of.
     """
 
     table: Any
     held_up: Any
     counts: Mapping[str, int]
     by_request: int
+    taken: tuple[str, ...]
 
     @property
     def rows(self) -> int:
@@ -113,7 +114,13 @@ def collected(rows: pd.DataFrame, params: Params, standing: Standing) -> Collect
     ordered = typed[good].sort_values(order, kind="stable").index.to_numpy()
     held_up = rows[~good].drop(columns=[ABSENT]).assign(**{REASON: found.texts[~good]})
     by_request = int(rows["event_time"].isna().to_numpy()[good].sum())
-    return Collected(table.take(pa.array(ordered)), _plain(held_up), found.counts, by_request)
+    taken = tuple(rows["request_id"][good])
+    return Collected(table.take(pa.array(ordered)), as_logged(held_up), found.counts, by_request, taken)
+
+
+def no_label(target: str) -> str:
+    """Return the reason of a row whose label has not come."""
+    return f"{target}: no label yet"
 
 
 def _columns(
@@ -144,7 +151,7 @@ def _reasons(
     data = params.data
     for absent in sorted(set(rows[ABSENT]) - {""}):
         yield f"not logged: {absent}", (rows[ABSENT] == absent).to_numpy()
-    yield f"{data.target}: no label yet", rows["label"].isna().to_numpy()
+    yield no_label(data.target), rows["label"].isna().to_numpy()
     if data.task is not Task.REGRESSION:
         label = category_text(rows["label"])
         yield (
@@ -165,8 +172,8 @@ def _asked_again(ids: pd.Series, good: NDArray[np.bool_]) -> Iterator[Reason]:
     yield f"{ids.name}: asked again later", again
 
 
-def _plain(rows: pd.DataFrame) -> Any:
-    """Rows as logged, for a file that a person reads: columns of mixed types are texts."""
+def as_logged(rows: pd.DataFrame) -> Any:
+    """Return rows as logged, for a file that a person reads: columns of mixed types are texts."""
     import pyarrow as pa
 
     return pa.table({str(name): _column(column) for name, column in rows.items()})

@@ -12,6 +12,7 @@ from mergeline.monitor.decide.evidence import (
     Performance,
     Request,
     Retraining,
+    Traffic,
 )
 from mergeline.monitor.decide.record import as_record, parse_record
 from mergeline.monitor.decide.statement import markdown, sentence
@@ -30,6 +31,7 @@ __all__ = [
     "Performance",
     "Request",
     "Retraining",
+    "Traffic",
     "as_record",
     "decide",
     "markdown",

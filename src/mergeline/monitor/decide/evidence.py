@@ -11,8 +11,21 @@ DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """The requests that came in the window, whichever model answered them, and how many of them failed."""
+
+    rows: int | None = None
+    failed: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        """The share that failed; None of no request."""
+        return self.failed / self.rows if self.rows and self.failed is not None else None
+
+
+@dataclass(frozen=True, slots=True)
 class Errors:
-    """The window's predictions in the log, and how many of them failed."""
+    """Those of them that production's model answered since its release, and how many of these failed."""
 
     rows: int | None = None
     failed: int | None = None
@@ -105,6 +118,7 @@ class Evidence:
 
     at: dt.datetime
     since: dt.datetime | None = None
+    traffic: Traffic = field(default_factory=Traffic)
     errors: Errors = field(default_factory=Errors)
     drift: Drift = field(default_factory=Drift)
     performance: Performance = field(default_factory=Performance)
@@ -122,7 +136,8 @@ class Evidence:
         return {
             "errors.rows": self.errors.rows,
             "errors.share": self.errors.share,
-            "traffic.rows": self.errors.rows,
+            "traffic.rows": self.traffic.rows,
+            "traffic.failed": self.traffic.share,
             "drift.outcome": self.drift.outcome,
             "drift.severity": self.drift.severity,
             "drift.sustained": self.drift.sustained,

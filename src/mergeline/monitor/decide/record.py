@@ -78,7 +78,9 @@ def _beside(raw: Mapping[str, Any]) -> Beside:
 
 
 def _evidence(raw: Mapping[str, Any]) -> Evidence:
-    return Evidence(**{each.name: _read(raw[each.name], _hint(Evidence, each.name)) for each in fields(Evidence)})
+    """The evidence; what a record from before some source was looked at does not name is not known."""
+    known = [each.name for each in fields(Evidence) if each.name in raw]
+    return Evidence(**{name: _read(raw[name], _hint(Evidence, name)) for name in known})
 
 
 def _read(raw: Any, hint: Any) -> Any:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from mergeline.monitor.drift import column, logfile
 from mergeline.monitor.drift.column import Values
-from mergeline.monitor.drift.logfile import LogFile
+from mergeline.monitor.drift.logfile import Facts, LogFile
 from mergeline.monitor.drift.plan import CLOCKS_APART_US, Plan, Work
 from mergeline.monitor.drift.tally import Counted, Span
 from mergeline.monitor.drift.windowtally import Rows, WindowTally
-from mergeline.monitor.windows import OUTSIDE, microseconds, placed
+from mergeline.monitor.windows import OLDEST_REQUEST_US, OUTSIDE, microseconds, placed, too_early
 from mergeline.schema import SCORE, Feature, Kind
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ class Counter:
         self._categories = [each.name for each in plan.features if each.kind is Kind.CATEGORY]
         self._dense: dict[tuple[int, float], WindowTally] = {}
         self._counted = Counted()
+        self._is_new: bool | None = None  # of the file that is read; None: not known
 
     def add(self, each: Work, open_file: Callable[[str], Any]) -> None:
         """Count a file."""
         with logfile.opened(each.key, open_file(each.key), self._categories) as file:
             known = _known_ids(file, each.suspects, open_file) if each.suspects else None
             columns = self._columns(file)
+            self._is_new = None if self._plan.new is None else each.key in self._plan.new
             for group in file.groups():
                 self._group(file, group, columns, known)
 
@@ -114,6 +116,8 @@ class Counter:
             return None
         if moments[1] > plan.now_us + CLOCKS_APART_US or events[1] > moments[0] + plan.ahead_us:
             return None
+        if events[0] < moments[1] - plan.behind_us or moments[0] < plan.now_us - OLDEST_REQUEST_US:
+            return None
         window = self._window_of(*events)
         if window is None:
             return None
@@ -133,9 +137,12 @@ class Counter:
     ) -> list[tuple[int, WindowTally, Rows]]:
         """The rows that belong to a window, by window and sampling rate; all others are counted apart."""
         plan = self._plan
-        place = self._placed(rows)
+        place, late = self._placed(rows)
         if known is not None:
-            place = self._without_copies(place, known, logfile.request_hashes(file, group))
+            again = np.isin(logfile.request_hashes(file, group), known)
+            self._note(duplicates=_by_place(place[again]))
+            place, late = np.where(again, OUTSIDE, place), late & ~again
+        self._note(late=int(np.count_nonzero(late)))
         champion = rows.is_text(rows.variant, CHAMPION)
         ours = rows.is_text(rows.model, plan.model_sha256)
         if not champion.all():
@@ -151,26 +158,27 @@ class Counter:
                 return position
         return None
 
-    def _placed(self, rows: _RowsOf) -> NDArray[np.intp]:
-        """The window of each row; OUTSIDE of those in none and of those whose clocks go wrong."""
+    def _placed(self, rows: _RowsOf) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """The window of each row, OUTSIDE of those in none and of those whose clocks go wrong; and which are late."""
         plan = self._plan
         ahead = (rows.ts > plan.now_us + CLOCKS_APART_US) | (rows.time > rows.ts + plan.ahead_us)
-        late = np.zeros(0, dtype=bool)
-        if plan.late_after_us is not None:
-            late = (rows.time < plan.start_us) & (rows.ts > plan.late_after_us) & ~ahead
-        right = rows.ts[~ahead] if ahead.any() else rows.ts
+        behind = too_early(rows.time, rows.ts, plan.now_us, plan.behind_us) & ~ahead
+        wrong = ahead | behind
+        late = (rows.time < plan.start_us) & ~wrong & self._may_be_late(rows)
+        right = rows.ts[~wrong] if wrong.any() else rows.ts
         until = int(right.max()) if len(right) else None
-        self._note(ahead=int(np.count_nonzero(ahead)), late=int(np.count_nonzero(late)), until_us=until)
+        self._note(ahead=int(np.count_nonzero(ahead)), behind=int(np.count_nonzero(behind)))
+        self._note(until_us=until)
         window = self._window_of(int(rows.time.min()), int(rows.time.max()))
         place = placed(rows.time, plan.windows) if window is None else np.full(len(rows.time), window, dtype=np.intp)
-        return np.where(ahead, OUTSIDE, place) if ahead.any() else place
+        return np.where(wrong, OUTSIDE, place) if wrong.any() else place, late
 
-    def _without_copies(
-        self, place: NDArray[np.intp], known: NDArray[np.uint64], hashes: NDArray[np.uint64]
-    ) -> NDArray[np.intp]:
-        again = np.isin(hashes, known)
-        self._note(duplicates=_by_place(place[again]))
-        return np.where(again, OUTSIDE, place)
+    def _may_be_late(self, rows: _RowsOf) -> NDArray[np.bool_]:
+        """Which rows no earlier check can have seen: those of a new file; else those that were asked for since."""
+        if self._is_new is None and self._plan.late_after_us is not None:
+            since: NDArray[np.bool_] = rows.ts > self._plan.late_after_us
+            return since
+        return np.full(len(rows.ts), bool(self._is_new))
 
     def _note_others(self, rows: _RowsOf, place: NDArray[np.intp], others: NDArray[np.bool_]) -> None:
         if not others.any():
@@ -208,6 +216,40 @@ class _Columns:
 
     features: tuple[Feature, ...]
     changes: tuple[str, ...]
+
+
+def earliest(facts: Iterable[Facts], open_file: Callable[[str], Any], now_us: int, behind_us: int) -> int | None:
+    """Return the first time of a row whose clocks go right; None where no footer tells one.
+
+    Only a file whose footer tells of one that goes wrong is opened, and of its columns those of the times are read.
+    """
+    found: int | None = None
+    for each in sorted((each for each in facts if each.events), key=lambda each: each.events or (0, 0)):
+        first, _ = each.events or (0, 0)
+        if found is not None and first >= found:
+            return found
+        is_right = each.moments is not None and first >= each.moments[1] - behind_us
+        if not is_right or (each.moments is not None and each.moments[0] < now_us - OLDEST_REQUEST_US):
+            right = _right_times(each.key, open_file, now_us, behind_us)
+            if not len(right):
+                continue
+            first = int(right.min())
+        found = first if found is None else min(found, first)
+    return found
+
+
+def _right_times(key: str, open_file: Callable[[str], Any], now_us: int, behind_us: int) -> NDArray[np.int64]:
+    found = [NO_MOMENTS]
+    with logfile.opened(key, open_file(key)) as file:
+        for group in file.groups():
+            read = {
+                name: logfile.one(chunks, column.moments)
+                for name, chunks in file.read(group, [logfile.TS, *([logfile.EVENT_TIME] * file.has_event_times)])
+            }
+            ts = read[logfile.TS].filled(0)
+            time = read[logfile.EVENT_TIME].filled(ts) if logfile.EVENT_TIME in read else ts
+            found.append(time[~too_early(time, ts, now_us, behind_us)])
+    return np.concatenate(found)
 
 
 class _RowsOf:

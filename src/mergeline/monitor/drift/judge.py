@@ -69,7 +69,8 @@ def judge(
 ) -> DriftRecord:
     """Return the record of the window at a position of the count; `history` are the records before it, oldest first.
 
-    Only the history of the same release counts for what is sustained.
+    Only the history of the same release counts for what is sustained: windows that were judged, and those without a
+    row, in which nothing drifted. Those of too few rows are passed over.
     """
     tallies = {rate: each for (at, rate), each in counted.tallies.items() if at == position}
     rows = sum(each.profile.rows for each in tallies.values())
@@ -95,6 +96,7 @@ def judge(
             late=counted.late if position == 0 else 0,
             ahead=counted.ahead,
             challengers=counted.challengers.get(position, 0),
+            behind=counted.behind,
         ),
         classifier=Classifier(reason="too few rows"),
         log_until=None if counted.until_us is None else _moment(counted.until_us),
@@ -114,7 +116,8 @@ def _judged(
 ) -> DriftRecord:
     now, weight = weighted(tallies)
     features = _corrected(list(_columns(now, weight, reference, rules)), rules)
-    before = [each for each in history if each.model_sha256 == base.model_sha256 and each.features][-(rules.n - 1) :]
+    mine = [each for each in history if each.model_sha256 == base.model_sha256]
+    before = [each for each in mine if each.features or each.outcome is Outcome.NO_DATA][-(rules.n - 1) :]
     before = before if rules.n > 1 else []
     features = [_lasting(each, before, rules) for each in features]
     drifted = [each for each in features if each.drifted and each.matters]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mergeline.monitor.drift.logfile import Facts
-from mergeline.monitor.windows import Window, microseconds
+from mergeline.monitor.windows import OLDEST_REQUEST_US, Window, microseconds
 from mergeline.schema import Feature
 
 CLOCKS_APART_US = 300_000_000  # servers' clocks may differ from ours by five minutes
@@ -17,9 +17,10 @@ CLOCKS_APART_US = 300_000_000  # servers' clocks may differ from ours by five mi
 class Plan:
     """What is counted: the rows of one release's champion in `windows`, which lie end to end.
 
-    now_us: when the check runs. ahead_us: how far after the moment of the request the time of its event may lie.
+    now_us: when the check runs. ahead_us, behind_us: how far after and before the moment of the request the time of its
+    event may lie.
     late_after_us: the latest moment of a request that earlier checks read; None: there was none. sample_rows: rows of a
-    window that are kept for the classifier.
+    window that are kept for the classifier. new: the files that earlier checks did not know; None: it is not known.
     """
 
     model_sha256: str
@@ -29,6 +30,8 @@ class Plan:
     ahead_us: int
     late_after_us: int | None = None
     sample_rows: int = 0
+    behind_us: int = OLDEST_REQUEST_US
+    new: frozenset[str] | None = None
 
     @property
     def start_us(self) -> int:
@@ -54,14 +57,17 @@ def work(facts: Iterable[Facts], plan: Plan) -> list[Work]:
 
     Copies of files, and files that were put together of others, begin or end at the same microsecond as what they were
     made of. Request ids are compared between such files, and between them and those that lie in their time, so that
-    memory is bounded by the few files that look alike.
+    memory is bounded by the few files that look alike. A new file is compared with those that earlier checks knew.
     """
-    kept = [each for each in facts if each.rows and not _passed_over(each, plan)]
+    there = [each for each in facts if each.rows]
+    kept = [each for each in there if not _passed_over(each, plan)]
+    new = plan.new or frozenset()
     suspects: dict[str, list[str]] = {each.key: [] for each in kept}
-    place = {each.key: at for at, each in enumerate(kept)}
-    for first, second in _alike(kept):
+    place = {each.key: (each.key in new, at) for at, each in enumerate(there)}
+    for first, second in _alike(kept if new.isdisjoint(suspects) else there):
         earlier, later = sorted((first, second), key=place.__getitem__)
-        suspects[later].append(earlier)
+        if later in suspects and (earlier in suspects or later in new):
+            suspects[later].append(earlier)
     return [Work(key, tuple(sorted(names, key=place.__getitem__))) for key, names in suspects.items()]
 
 
@@ -83,5 +89,15 @@ def _passed_over(each: Facts, plan: Plan) -> bool:
     if each.moments is None or each.events is None:
         return False
     right = each.moments[1] <= plan.now_us + CLOCKS_APART_US and each.events[1] <= each.moments[0] + plan.ahead_us
-    over = each.events[1] < plan.start_us and each.moments[1] <= (plan.late_after_us or each.moments[1])
+    over = each.events[1] < plan.start_us and not _has_something_to_say(each, plan)
     return right and (over or each.events[0] >= plan.end_us)
+
+
+def _has_something_to_say(each: Facts, plan: Plan) -> bool:
+    """Whether a file of earlier times may hold rows that no check has counted apart yet."""
+    if plan.new is not None:
+        return each.key in plan.new
+    first, last = each.moments or (0, 0)
+    if plan.late_after_us is not None:
+        return last > plan.late_after_us
+    return first < plan.now_us - OLDEST_REQUEST_US or (each.events or (0, 0))[0] < last - plan.behind_us

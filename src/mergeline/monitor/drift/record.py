@@ -127,9 +127,10 @@ class Apart:
     """Rows that were left out of the figures, by why.
 
     duplicates: request ids of the same variant that stand in the log more than once (`duplicate_files` whole copies of
-    files). late: rows of an earlier window that came after it was checked. ahead: rows whose time lies in the future,
-    or further after the moment of the request than is allowed (clock skew), in all files that were read. challengers:
-    rows of challengers and shadows.
+    files). late: rows of an earlier window that were asked for, or put into the log, after it was checked. ahead: rows
+    whose time lies in the future, or further after the moment of the request than is allowed (clock skew), in all files
+    that were read. behind: rows whose time lies further before the request than is allowed, in all files that were
+    read. challengers: rows of challengers and shadows.
     """
 
     duplicates: int = 0
@@ -137,6 +138,7 @@ class Apart:
     late: int = 0
     ahead: int = 0
     challengers: int = 0
+    behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,8 +234,8 @@ class Counted:
     """A part of the log, counted; parts merge in any order to what the whole log counts to.
 
     tallies: by position of the window and sampling rate, of the release that is checked. others: rows of other releases
-    by window and model. challengers: their rows by window. duplicates, late, ahead: as in `record.Apart`. changes: what
-    differs from the signature, by window. until_us: the latest moment of a request; None of no row.
+    by window and model. challengers: their rows by window. duplicates, late, ahead, behind: as in `record.Apart`.
+    changes: what differs from the signature, by window. until_us: the latest moment of a request; None of no row.
     """
 
     tallies: Mapping[tuple[int, float], Tally] = field(default_factory=dict)
@@ -246,6 +246,7 @@ class Counted:
     ahead: int = 0
     changes: frozenset[tuple[int, str]] = frozenset()
     until_us: int | None = None
+    behind: int = 0
 
     def merge(self, other: Counted) -> Counted:
         """Return the count of both parts."""
@@ -259,6 +260,7 @@ class Counted:
             self.ahead + other.ahead,
             self.changes | other.changes,
             max(moments, default=None),
+            self.behind + other.behind,
         )
 
 

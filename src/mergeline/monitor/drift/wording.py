@@ -74,6 +74,7 @@ def _notes(record: DriftRecord) -> Iterator[str]:
         (apart.duplicates, "stood in the log more than once and are counted once"),
         (apart.late, "of earlier windows came after those were checked, and are in no figure"),
         (apart.ahead, "have a time in the future, or too far after their request: see to the clocks; in no figure"),
+        (apart.behind, "have a time too far before their request: see to the clocks; in no figure"),
         (apart.challengers, "of challengers and shadows are not in these figures"),
         (record.unscored, "have no score: the model failed on them"),
     ):

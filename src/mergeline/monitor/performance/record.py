@@ -27,6 +27,7 @@ class State(StrEnum):
     FEW_LABELS = "too few labels"
     NO_LABELS = "no labels"  # though it is time
     NO_HOLDOUT = "no holdout figures"  # measured, with nothing to hold it against
+    NO_ANSWERS = "no answers"  # all requests failed, and so no label is waited for
     NO_TRAFFIC = "no traffic"
 
     @property

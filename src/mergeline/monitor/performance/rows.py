@@ -12,7 +12,7 @@ import numpy as np
 from mergeline.errors import DataError
 from mergeline.monitor.experiments.arm import Problem
 from mergeline.monitor.logfiles import SCHEMA_VERSION, SCORES
-from mergeline.monitor.windows import OUTSIDE, Window, microseconds, placed
+from mergeline.monitor.windows import OUTSIDE, Window, microseconds, placed, too_early
 from mergeline.schema import Task
 
 if TYPE_CHECKING:
@@ -72,6 +72,18 @@ def extent_of(key: str, body: bytes) -> Extent | None:
             moments = times_of(pq.read_table(_reader(body), columns=list(places)))
             bounds = [int(moments.min()), int(moments.max())]
         return Extent(min(bounds), max(bounds))
+
+
+def first_time(key: str, body: bytes, now_us: int, behind_us: int) -> int | None:
+    """Return the first time of a file's rows whose clocks go right, in microseconds since 1970; None of no such row."""
+    import pyarrow as pa
+
+    with opened(key, body) as file:
+        table = file.read(columns=[name for name in TIMES if name in file.schema_arrow.names])
+    time = times_of(table)
+    asked = table["ts"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+    right = time[~too_early(time, asked, now_us, behind_us)]
+    return int(right.min()) if len(right) else None
 
 
 def part_of(key: str, body: bytes, tiles: Sequence[Window], features: Sequence[str] = ()) -> LogPart | None:

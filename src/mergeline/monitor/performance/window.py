@@ -128,7 +128,9 @@ def _model(rows: pd.DataFrame, name: str, maturity: Maturity | None, asked: Aske
     compared = _primary_first(
         figures(found, known, estimated, settings.margin, settings.confidence), asked.primary[name]
     )
-    state = _state(arm, problem, asked.primary[name], compared, maturity, settings)
+    state = State.NO_ANSWERS
+    if len(answered):
+        state = _state(arm, problem, asked.primary[name], compared, maturity, settings)
     slices = tuple(_slices(answered[here], arm, problem, holdout, asked, asked.primary[name]))
     bias = bias_of(scores_of(everyone)[here], scores_of(everyone)[~here], settings.bias)
     failed = len(rows) - len(answered)

@@ -19,6 +19,7 @@ SYMBOLS = {
     State.FEW_LABELS: "❔",
     State.NO_LABELS: "❔",
     State.NO_HOLDOUT: "❔",
+    State.NO_ANSWERS: "❔",
     State.NO_TRAFFIC: "❔",
 }
 SHOWN_WINDOWS = 26
