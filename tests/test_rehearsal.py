@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -33,8 +34,9 @@ from rehearsal import (
 )
 from repositories import MONTHS
 
-from mergeline.layout import RECORDED, RECORDS
+from mergeline.layout import RECORDED, RECORDS, RETIREMENTS
 from mergeline.release.manifests import NO_RELEASE, format_release, parse_release
+from mergeline.release.retirement import Phase, Retirement, format_retirements
 
 RETRAIN = WORKFLOWS / "retrain.yml"
 PROMOTE = WORKFLOWS / "promote.yml"
@@ -510,6 +512,8 @@ def test_a_word_of_a_failed_release_takes_it_back_once_and_never_its_successor(o
     here = origin.clone()
     failing = (here.root / PRODUCTION).read_text().replace('image: "none"', f'image: "x@sha256:{"6" * 64}"')
     (here.root / PRODUCTION).write_text(failing)
+    gone = Retirement("f" * 64, dt.date(2020, 1, 1), Phase.ANNOUNCED)  # whose day has come
+    (here.root / RETIREMENTS).write_text(format_retirements([gone]))
     here.commit("release(production)")
     revision = origin.push(here, "refs/heads/main")
     word = {"repository": HOME, "client_payload": {"environment": "production", "revision": revision}}
@@ -580,6 +584,7 @@ CHANGING: dict[str, tuple[Path, str, dict[str, Any]]] = {
     "propose": (PROMOTE, "push", LOOKED | {"verify": WELL}),
     "tag": (PROMOTE, "push", LOOKED | {"verify": WELL}),
     "rollback": (PROMOTE, "repository_dispatch", LOOKED),
+    "retire": (PROMOTE, "schedule", LOOKED),
     "bump": (
         IMAGE,
         "push",
@@ -608,6 +613,8 @@ def test_r5_r17_a_job_that_is_killed_after_any_of_its_steps_ends_as_one_that_is_
     for path, digit in ((STAGING, "6"), (PRODUCTION, "7")):  # something to promote, and something to take back
         text = (here.root / path).read_text()
         (here.root / path).write_text(text.replace('image: "none"', f'image: "x@sha256:{digit * 64}"'))
+    gone = Retirement("f" * 64, dt.date(2020, 1, 1), Phase.ANNOUNCED)  # whose day has come
+    (here.root / RETIREMENTS).write_text(format_retirements([gone]))
     here.commit("release(production)")
     revision = origin.push(here, "refs/heads/main")
     word = {"repository": HOME, "client_payload": {"environment": "production", "revision": revision}}
