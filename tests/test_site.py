@@ -21,7 +21,7 @@ from test_workflows import zizmor
 from workflow_rules import least_privilege, loops
 
 from mergeline.cli import main
-from mergeline.commands import site as command
+from mergeline.commands import publishing as command
 from mergeline.gates import GATES
 from mergeline.monitor.decide import Evidence, Performance, as_record, decide
 from mergeline.monitor.decide.record import key_of

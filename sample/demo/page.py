@@ -9,7 +9,7 @@ from sample.demo.act import Act
 from sample.demo.place import Place
 
 from mergeline import files
-from mergeline.commands.site import read
+from mergeline.commands.publishing import read
 from mergeline.report import elements
 from mergeline.report.elements import Cell
 from mergeline.report.escape import page

@@ -12,12 +12,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mergeline import __version__
-from mergeline.commands import canary, decide_verbs, drift, github, history, monitoring, releases, smoke, training_job
+from mergeline.commands import (
+    canary,
+    decide_verbs,
+    drift,
+    github,
+    history,
+    monitoring,
+    publishing,
+    releases,
+    smoke,
+    training_job,
+)
 from mergeline.commands import cloud as clouding
 from mergeline.commands import collect as collecting
 from mergeline.commands import performance as performing
 from mergeline.commands import serve as serving
-from mergeline.commands import site as publishing
 from mergeline.errors import MergelineError
 
 INTERRUPTED = 130
