@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import files
+from mergeline.commands.holdouts import holdouts
 from mergeline.commands.monitoring import LOG_HELP, log_url
-from mergeline.errors import ConfigurationError, DataError, DegradationFound, MergelineError, VerificationError
+from mergeline.errors import DataError, DegradationFound, MergelineError
 from mergeline.files import LOCAL_STATE
-from mergeline.layout import EVALUATION, RECEIPT
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mergeline.engine.engine import Engine
     from mergeline.logstore import LogStore
-    from mergeline.monitor.performance.holdout import Holdout
     from mergeline.monitor.performance.record import WindowPerformance
     from mergeline.monitor.performance.rows import Extent, LogPart
     from mergeline.monitor.performance.window import Asked
@@ -340,64 +338,3 @@ def _primary(settings: Params, problem: Any) -> str:
 
     same = settings.evaluate.primary and settings.data.task is problem.task
     return str(settings.evaluate.primary) if same else PRIMARY_METRIC[problem.task]
-
-
-# ---- The releases ----------------------------------------------------------------------------------------------------
-
-
-def holdouts(root: Path, ref: str | None, models: Iterable[str]) -> dict[str, Holdout]:
-    """Return what models were worth on their holdouts, as the commits that brought their receipts have it.
-
-    Looked at are the branch `ref` (by default the base branch), HEAD, and the working tree; a model that none of them
-    knows is left out. An evaluation that is not the one of its receipt is no record of the model's.
-    """
-    from mergeline.monitor.performance.holdout import holdout_of
-
-    wanted, found = set(models), {}
-    for commit, receipt, evaluation in _recorded(root, ref):
-        model = _evaluated(receipt, evaluation)
-        if model in wanted and model not in found and evaluation is not None:
-            found[model] = holdout_of(model, commit, evaluation)
-    return found
-
-
-def _recorded(root: Path, ref: str | None) -> Iterable[tuple[str | None, bytes | None, bytes | None]]:
-    """Each commit that changed the receipt, the newest first, with receipt and evaluation; last the working tree."""
-    from mergeline import git
-
-    if git.commit_of(root, "HEAD") is not None:
-        for start in dict.fromkeys(git.commit_of(root, name) for name in _starts(root, ref)):
-            changed = [each.sha for each in reversed(git.commits(root, start, RECEIPT))] if start else []
-            names = {each: [f"{each}:./{path.as_posix()}" for path in (RECEIPT, EVALUATION)] for each in changed}
-            contents = git.read_many(root, [name for pair in names.values() for name in pair])
-            for each, pair in names.items():
-                yield each, contents[pair[0]], contents[pair[1]]
-    receipt, evaluation = (root / path for path in (RECEIPT, EVALUATION))
-    if receipt.is_file() and evaluation.is_file():
-        yield None, receipt.read_bytes(), evaluation.read_bytes()
-
-
-def _starts(root: Path, ref: str | None) -> tuple[str, ...]:
-    from mergeline import git
-
-    if ref is not None:
-        if git.commit_of(root, ref) is None:
-            raise ConfigurationError(f"--ref: {ref!a} is no branch or commit here; fetch it, or name another")
-        return (ref,)
-    try:
-        base = git.base_branch(root)
-    except ConfigurationError:  # origin's default is not known here: HEAD says what this clone knows
-        base = None
-    return (base, "HEAD") if base else ("HEAD",)
-
-
-def _evaluated(receipt: bytes | None, evaluation: bytes | None) -> str | None:
-    """The model of a receipt, where the evaluation is the one that it names."""
-    from mergeline.release.receipt import parse_receipt
-
-    try:
-        found = parse_receipt((receipt or b"").decode("utf-8", "replace"))
-    except VerificationError:
-        return None
-    same = hashlib.sha256(evaluation or b"").hexdigest() == found.evaluation_sha256
-    return found.model.sha256 if same else None
