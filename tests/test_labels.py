@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mergeline.commands.monitoring import add_labels, log_url
+from mergeline.commands.logplace import log_url
+from mergeline.commands.monitoring import add_labels
 from mergeline.errors import DataError
 from mergeline.monitor.labels import Joined, join
 

@@ -131,6 +131,10 @@ def test_importing_costs_nothing(entry: str) -> None:
     assert heavy_after(f"import {entry}") <= allowed
 
 
+def test_declaring_every_verb_costs_nothing() -> None:
+    assert heavy_after("from mergeline.cli import parser; parser()") == set()
+
+
 def test_the_twin_a_heavy_import_is_seen() -> None:
     assert "pandas" in heavy_after("import mergeline.cli, pandas")
 

@@ -12,11 +12,8 @@ from urllib.parse import urlsplit
 from mergeline.errors import ConfigurationError, DataError, DegradationFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mergeline.canary.rollout import Record, Side
-
-    Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
+    from mergeline.commands.verb import Verb
 
 STEPS = (5.0, 25.0, 50.0, 100.0)
 PATIENCE_S = 600.0
@@ -24,7 +21,7 @@ PORT = 8090
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verb; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     text = "move traffic to a candidate step by step, or back (exit code 5: back; 3: too little traffic to say)"
     added = verb("canary", _canary, text)
     added.add_argument("--stable", required=True, metavar="URL", help="the server that answers now")

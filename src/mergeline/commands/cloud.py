@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from mergeline.cloud.asking import Aws
     from mergeline.cloud.made import Made
     from mergeline.cloud.publish import Place
+    from mergeline.commands.verb import Verb
 
 NAME, REGION, LOG = "MERGELINE_CLOUD", "AWS_REGION", "MERGELINE_LOG"
-Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verbs; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     added = verb("setup-github", _setup, "set in the repository what Terraform made: variables and environments, by gh")
     added.add_argument("--yes", action="store_true", help="do it; without this it is shown")
     text = "also for a workflow that applies the manifests, without Argo CD"

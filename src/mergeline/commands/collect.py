@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import files
-from mergeline.commands.monitoring import LOG_HELP, log_url
+from mergeline.commands.logplace import LOG_HELP, log_url
 from mergeline.commands.performance import log_extents, now_option, read_labels, read_parts
 from mergeline.errors import DataError
 from mergeline.layout import DATA
@@ -19,6 +20,7 @@ from mergeline.layout import DATA
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mergeline.commands.verb import Verb
     from mergeline.logstore import LogStore
     from mergeline.monitor.collect.collected import Collected, Standing
     from mergeline.monitor.performance.rows import Extent, LogPart
@@ -57,12 +59,18 @@ class Record:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def options(added: argparse.ArgumentParser) -> None:
-    """Declare the options of `collect`."""
+def add_verbs(verb: Verb) -> None:
+    """Declare the verbs."""
+    added = verb("collect", _collect, "make the next partition of data/ from the log and the labels that came for it")
     added.add_argument("--log", metavar="URL", help=LOG_HELP)
     now_option(added)
     text = "the day that freshness is judged against (default: that of --now)"
     added.add_argument("--as-of", type=dt.date.fromisoformat, metavar="DAY", help=text)
+
+
+def _collect(parsed: argparse.Namespace) -> str:
+    now = parsed.now or dt.datetime.now(dt.UTC)
+    return collect(parsed.root, parsed.log, now=now, as_of=parsed.as_of, environment=os.environ).text()
 
 
 def collect(

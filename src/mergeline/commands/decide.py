@@ -18,7 +18,7 @@ from pathlib import Path
 from mergeline import files, git
 from mergeline.commands import retraining
 from mergeline.commands.evidence import Place, gather
-from mergeline.commands.monitoring import log_url
+from mergeline.commands.logplace import log_url
 from mergeline.commands.settings import load_params
 from mergeline.errors import ConfigurationError, DataError, DegradationFound, ServiceError
 from mergeline.github.run import Run

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mergeline.commands.monitoring import LOG_HELP
+from mergeline.commands.logplace import LOG_HELP
 from mergeline.commands.performance import now_option
 
-Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
+if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verbs; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     text = "say what follows from drift, labels, errors and age; propose it, and tell it"
     _decide_options(verb("decide", _decide, text))
     text = "say whether the scheduled check still runs (exit code 5: it does not)"
     _heartbeat_options(verb("heartbeat", _heartbeat, text))
-
-
-def week_options(added: argparse.ArgumentParser) -> None:
-    """Declare the options of a week's report."""
-    text = "the report of the week of DAY (default: the last week that is over), under .mergeline/weekly/"
-    added.add_argument("--week", nargs="?", const=_last_week(), type=dt.date.fromisoformat, metavar="DAY", help=text)
-    added.add_argument("--log", metavar="URL", help=f"of --week: {LOG_HELP}")
-    added.add_argument("--json", action="store_true", help="of --week: print it as JSON")
-
-
-def _last_week() -> dt.date:
-    return dt.datetime.now(dt.UTC).date() - dt.timedelta(days=7)
 
 
 def _decide_options(added: argparse.ArgumentParser) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline.commands.driftlog import Files, counted_of, facts_of, keys_of, opened, seen_by
-from mergeline.commands.monitoring import LOG_HELP, log_url
+from mergeline.commands.logplace import LOG_HELP, log_url
 from mergeline.commands.serve import release_options, wanted_release
 from mergeline.errors import ConfigurationError, DataError, DegradationFound, VerificationError
 
 if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
     from mergeline.logstore import LogStore
     from mergeline.monitor.drift.judge import Reference
     from mergeline.monitor.drift.logfile import Facts
@@ -29,15 +30,13 @@ if TYPE_CHECKING:
     from mergeline.params.drift import DriftParams
     from mergeline.params.engine import EngineParams
 
-    Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
-
 TIMELINE = 26  # windows that a page shows
 TRAINING, REFERENCE = "training.json", "reference.parquet"
 DAY = dt.timedelta(days=1)
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verb; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     text = "compare what the log holds of each window with the release's training rows (exit code 5: sustained drift)"
     added = verb("drift", _drift, text)
     release_options(added)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mergeline.errors import ConfigurationError
 from mergeline.layout import REPORT_MARKDOWN
 
-Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
+if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verbs; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     added = verb("post", _post, "put a report on the pull request, as one comment, and in the summary of the run")
     text = f"a file of Markdown (default: {REPORT_MARKDOWN})"
     added.add_argument("--report", type=Path, default=REPORT_MARKDOWN, metavar="FILE", help=text)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
+if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
 
 RELEASE = "the beginning of its model's SHA-256 or of one of its commits"
 FORMATS = ("json", "mermaid", "openlineage")
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verbs; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     added = verb("releases", _releases, "list what staging and production ever served, or show one with its lineage")
     added.add_argument("release", nargs="?", metavar="RELEASE", help=RELEASE)
     added.add_argument("--status", help="production, staging, superseded, 'rolled back' or withdrawn")

@@ -6,18 +6,20 @@ import argparse
 import csv
 import datetime as dt
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mergeline.commands.logplace import LOG_HELP, log_url
 from mergeline.errors import DataError
-from mergeline.files import LOCAL_STATE
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mergeline.commands.verb import Verb
     from mergeline.logstore import LogStore
     from mergeline.monitor.experiments.arm import Problem
     from mergeline.monitor.experiments.sides import Models
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from mergeline.schema import Signature
     from mergeline.serve.labels import Label
 
-LOG_VARIABLE = "MERGELINE_LOG"
-DEFAULT_LOG = f"{LOCAL_STATE}/log"
-LOG_HELP = "a folder or s3://bucket/prefix (default: MERGELINE_LOG, else .mergeline/log)"
 LONGEST_ID = 64
 COLUMNS = ("request_id", "label", "label_ts", "source")
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -53,9 +52,19 @@ class Wishes:
     confidence: float = 0.95
 
 
-def log_url(asked: str | None, environment: Mapping[str, str]) -> str:
-    """Return where the log lies: what was asked for, MERGELINE_LOG, or `.mergeline/log`."""
-    return asked or environment.get(LOG_VARIABLE) or DEFAULT_LOG
+def add_verbs(verb: Verb) -> None:
+    """Declare the verbs."""
+    text = "say whether a challenger and the champion differ, by the log and its labels"
+    _experiment_options(verb("experiment", _experiment, text))
+    _labels_options(verb("labels", _labels, "feed the log with what turned out"))
+
+
+def _experiment(parsed: argparse.Namespace) -> str:
+    return experiment(parsed.root, parsed.log, wishes_of(parsed), as_json=parsed.json, environment=os.environ)
+
+
+def _labels(parsed: argparse.Namespace) -> str:
+    return add_labels(parsed.root, parsed.file, parsed.log, environment=os.environ, now=dt.datetime.now(dt.UTC))
 
 
 def wishes_of(parsed: argparse.Namespace) -> Wishes:
@@ -63,7 +72,7 @@ def wishes_of(parsed: argparse.Namespace) -> Wishes:
     return Wishes(**{name: getattr(parsed, name) for name in Wishes.__slots__})
 
 
-def experiment_options(added: argparse.ArgumentParser) -> None:
+def _experiment_options(added: argparse.ArgumentParser) -> None:
     """Declare the options of `experiment`."""
     added.add_argument("--log", metavar="URL", help=LOG_HELP)
     for day, text in (("--since", "first day of predictions, UTC"), ("--until", "last day of predictions, UTC")):
@@ -78,7 +87,7 @@ def experiment_options(added: argparse.ArgumentParser) -> None:
     added.add_argument("--json", action="store_true", help="the whole record as JSON")
 
 
-def labels_options(added: argparse.ArgumentParser) -> None:
+def _labels_options(added: argparse.ArgumentParser) -> None:
     """Declare the actions of `labels`."""
     text = "put the labels of a CSV or Parquet file into the log"
     below = added.add_subparsers(required=True, metavar="ACTION").add_parser("add", help=text, description=text)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from mergeline import files
 from mergeline.commands.holdouts import holdouts
-from mergeline.commands.monitoring import LOG_HELP, log_url
+from mergeline.commands.logplace import LOG_HELP, log_url
 from mergeline.errors import DataError, DegradationFound, MergelineError
 from mergeline.files import LOCAL_STATE
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mergeline.commands.verb import Verb
     from mergeline.engine.engine import Engine
     from mergeline.logstore import LogStore
     from mergeline.monitor.performance.record import WindowPerformance
@@ -71,8 +74,10 @@ class Run:
         return f"{who} rows of before the first window, which are in none: they came late, or see to the clocks"
 
 
-def options(added: argparse.ArgumentParser) -> None:
-    """Declare the options of `performance`."""
+def add_verbs(verb: Verb) -> None:
+    """Declare the verbs."""
+    text = "say what the models that run are worth by the labels that came (exit code 5: worse than at the release)"
+    added = verb("performance", _performance, text)
     added.add_argument("--log", metavar="URL", help=LOG_HELP)
     now_option(added)
     text = "look again at all windows that end after this day (UTC), however old they are"
@@ -82,6 +87,23 @@ def options(added: argparse.ArgumentParser) -> None:
     text = f"where report.md and report.html go (default: {OUTPUT})"
     added.add_argument("--output", type=Path, metavar="FOLDER", help=text)
     added.add_argument("--json", action="store_true", help="all records as JSON")
+
+
+def _performance(parsed: argparse.Namespace) -> str:
+    run = performance(
+        parsed.root,
+        parsed.log,
+        now=parsed.now or dt.datetime.now(dt.UTC),
+        environment=os.environ,
+        since=parsed.since,
+        ref=parsed.ref,
+        output=parsed.output,
+    )
+    text = run.text(as_json=parsed.json)
+    if run.failure is not None:
+        sys.stdout.write(f"{text}\n")
+        raise run.failure
+    return text
 
 
 def now_option(added: argparse.ArgumentParser) -> None:

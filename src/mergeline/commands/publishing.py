@@ -7,25 +7,24 @@ import ast
 import datetime as dt
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import files, git
-from mergeline.commands.monitoring import LOG_HELP, log_url
+from mergeline.commands.logplace import LOG_HELP, log_url
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.files import LOCAL_STATE
 from mergeline.layout import COMPARISON, CURVES, EVALUATION, RECEIPT, REPORTS, VALIDATION
 
 if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
     from mergeline.logstore import LogStore
     from mergeline.monitor.decide import Decision
     from mergeline.monitor.drift.record import DriftRecord
     from mergeline.monitor.performance.record import WindowPerformance
     from mergeline.release.ledger import Entry, Ledger
     from mergeline.site.facts import Judged, Merge, Page, Proofs, Site
-
-    Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
 
 FOLDER = LOCAL_STATE / "site"
 INDEX = "index.html"
@@ -35,7 +34,7 @@ TABLE_DOCS = REPORTS / "validate"
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verb; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     added = verb("site", _site, "write what is served, and why, as pages for a browser: releases, checks, drift, gates")
     text = f"the folder that they are written into (default: {FOLDER})"
     added.add_argument("--out", type=Path, metavar="FOLDER", help=text)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
+if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verbs; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     added = verb("propose", _propose, "push the branch that gives production what staging serves")
     added.add_argument("environment", choices=["production"], help="where to")
     _remote(added)

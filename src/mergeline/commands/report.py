@@ -40,7 +40,7 @@ def report(root: Path, base: str | None) -> str:
 def week(root: Path, log: str | None, day: dt.date, *, as_json: bool, environment: Mapping[str, str]) -> str:
     """Write the report of a day's week; return the names of its files, or its JSON."""
     from mergeline.commands import weekly
-    from mergeline.commands.monitoring import log_url
+    from mergeline.commands.logplace import log_url
 
     return weekly.report(root, log_url(log, environment), day, as_json=as_json)
 

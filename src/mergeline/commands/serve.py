@@ -14,6 +14,7 @@ from mergeline.layout import OVERLAYS
 from mergeline.release.fetch import Wanted, fetch, local_folder, wanted_of
 
 if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
     from mergeline.serve.settings import Settings
 
 ENVIRONMENTS = ("staging", "production")
@@ -22,7 +23,26 @@ NO_LOG = "none"
 SIGNING_KEY = "signing.pub"
 
 
-def serve_options(added: argparse.ArgumentParser) -> None:
+def add_verbs(verb: Verb) -> None:
+    """Declare the verbs."""
+    _serve_options(verb("serve", _serve, "answer predictions with the release of an environment"))
+    _release_options(verb("fetch", _fetch, "put a release's bytes in place and verify them, as a server does"))
+    _sign_options(verb("sign", _sign, "sign the model of a release, so that production may fetch it"))
+
+
+def _serve(parsed: argparse.Namespace) -> None:
+    serve(parsed.root, parsed, os.environ)
+
+
+def _fetch(parsed: argparse.Namespace) -> str:
+    return fetch_release(parsed.root, parsed, os.environ)
+
+
+def _sign(parsed: argparse.Namespace) -> str:
+    return sign(parsed.root, parsed, os.environ)
+
+
+def _serve_options(added: argparse.ArgumentParser) -> None:
     """Declare the options of `serve`; each can come from the environment too, as MERGELINE_ and its name."""
     _release_options(added)
     other = "what challenges it: an environment, a release file, or a model's SHA-256 in the same store"
@@ -52,11 +72,6 @@ def serve_options(added: argparse.ArgumentParser) -> None:
     added.add_argument(
         "--access-log", action="store_true", default=None, help="log every request, not only those that fail"
     )
-
-
-def fetch_options(added: argparse.ArgumentParser) -> None:
-    """Declare the options of `fetch`."""
-    _release_options(added)
 
 
 def serve(root: Path, parsed: argparse.Namespace, environment: Mapping[str, str]) -> None:
@@ -115,7 +130,7 @@ def fetch_release(root: Path, parsed: argparse.Namespace, environment: Mapping[s
     return f"{name}: model {fetched.model.sha256}, {size} bytes in {folder}; {signed}"
 
 
-def sign_options(added: argparse.ArgumentParser) -> None:
+def _sign_options(added: argparse.ArgumentParser) -> None:
     """Declare the options of `sign`."""
     release_options(added)
     key = added.add_mutually_exclusive_group(required=True)

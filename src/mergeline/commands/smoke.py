@@ -16,11 +16,10 @@ from mergeline.errors import ConfigurationError, VerificationError
 from mergeline.report.escape import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from mergeline.commands.verb import Verb
     from mergeline.release.smoke import Check, Expected
-
-    Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
 
 REQUESTS = 50
 LATENCY_MS = 500.0
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verb; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     added = verb("smoke", _smoke, "ask a server whether it does what its release promises (exit code 6: it does not)")
     added.add_argument("url", help="the address of the server")
     release_options(added)

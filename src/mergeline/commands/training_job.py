@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,11 +13,10 @@ from mergeline.errors import ConfigurationError, ServiceError
 from mergeline.training_job.manifest import JOBS
 
 if TYPE_CHECKING:
+    from mergeline.commands.verb import Verb
     from mergeline.training_job.cluster import Failure, Kubectl
     from mergeline.training_job.handover import Handover
     from mergeline.training_job.manifest import Manifest, Named
-
-Verb = Callable[[str, Callable[[argparse.Namespace], str | None], str], argparse.ArgumentParser]
 
 MANIFESTS = Path("k8s/training/job")
 LOCK = Path("requirements/runtime.lock")
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_verbs(verb: Verb) -> None:
-    """Declare the verb; `verb` takes a name, what it calls and a sentence, and returns its parser."""
+    """Declare the verbs."""
     text = "train this commit as a Job of a cluster, unless it is trained (exit code: the failing stage's own)"
     added = verb("training-job", _training_job, text)
     text = "the branch to be merged into (default: origin's default branch)"
