@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -400,13 +401,13 @@ def plan(place: Place, weeks: int = 3, sample_rows: int = 50) -> Plan:
     return Plan(place.log.model, FEATURES, tiles, us(LATER), 7 * day, None, sample_rows)
 
 
-def counts(place: Place, keys: Sequence[str], wanted: Plan) -> Counted:
+def counts(place: Place, keys: Sequence[str], wanted: Plan, threads: int = 1) -> Counted:
     """What some files count to."""
     facts = []
     for key in keys:
         with logfile.opened(key, str(place.log.folder / key)) as file:
             facts.append(file.facts())
-    return count(work(facts, wanted), lambda key: str(place.log.folder / key), wanted)
+    return count(work(facts, wanted), lambda key: str(place.log.folder / key), wanted, threads)
 
 
 def plainly(counted: Counted) -> Any:
@@ -438,7 +439,24 @@ def test_parts_of_a_log_add_up_to_the_whole_in_any_order(place: Place) -> None:
     for each in [*pairs, *([single[-1]] if len(single) % 2 else [])]:
         halves = each.merge(halves)
     assert plainly(halves) == plainly(whole)
+    for threads in (2, 3, len(keys) + 1):
+        assert plainly(counts(place, keys, wanted, threads)) == plainly(whole)
     assert len(whole.tallies) == 4
+
+
+def test_a_broken_file_is_named_whichever_thread_reads_it(place: Place) -> None:
+    for number in range(2):
+        place.log.add(week(number), drawn(400, number))
+    keys, wanted = place.log.store.keys("predictions/"), plan(place)
+    facts = []
+    for key in keys:
+        with logfile.opened(key, str(place.log.folder / key)) as file:
+            facts.append(file.facts())
+    for broken in keys:
+        paths = {key: str(place.log.folder / key) for key in keys}
+        paths[broken] = str(Path(__file__))
+        with pytest.raises(DataError, match=f"^{re.escape(broken)}: not a whole file of the log"):
+            count(work(facts, wanted), paths.__getitem__, wanted, threads=2)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 5000])

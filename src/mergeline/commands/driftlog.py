@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mergeline.monitor.drift.tally import Counted
 
 CACHED_BYTES = 64 * 2**20  # of files that do not lie in a folder, so that small logs are asked for once
+THREADS = 2  # that count where one process does everything; each holds a row group
 PREDICTIONS = re.compile(r"predictions/date=\d{4}-\d{2}-\d{2}/.*\.parquet")
 
 
@@ -97,5 +98,6 @@ def counted_of(engine: Engine, files: Files, works: Sequence[Work], plan: Plan) 
     from mergeline.monitor.drift.counter import count
     from mergeline.monitor.drift.tally import Counted
 
-    parts = engine.map(partial(count, open_file=files.source, plan=plan), divided(works, engine))
+    threads = THREADS if engine.workers == 1 else 1
+    parts = engine.map(partial(count, open_file=files.source, plan=plan, threads=threads), divided(works, engine))
     return reduce(Counted.merge, parts, Counted())

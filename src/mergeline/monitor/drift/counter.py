@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,11 +28,19 @@ NO_MOMENTS: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 DENSE = 3  # windows whose histograms are kept as arrays while files are read; of others the sketches
 
 
-def count(files: Iterable[Work], open_file: Callable[[str], Any], plan: Plan) -> Counted:
+def count(files: Sequence[Work], open_file: Callable[[str], Any], plan: Plan, threads: int = 1) -> Counted:
     """Return what files of the log count to; `open_file` gives a path or a buffer for a key.
 
-    One row group is in memory at a time. Counts of parts of the files `merge` into that of all of them.
+    One row group a thread is in memory at a time. Counts of parts of the files `merge` into that of all of them.
     """
+    if threads == 1 or len(files) < threads:
+        return _count(files, open_file, plan)
+    with ThreadPoolExecutor(threads, thread_name_prefix="log-counter") as pool:
+        parts = pool.map(lambda at: _count(files[at::threads], open_file, plan), range(threads))
+        return reduce(Counted.merge, parts)
+
+
+def _count(files: Iterable[Work], open_file: Callable[[str], Any], plan: Plan) -> Counted:
     counter = Counter(plan)
     for each in files:
         counter.add(each, open_file)

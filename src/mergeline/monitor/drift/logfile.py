@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from mergeline.monitor.drift.column import Values
 from mergeline.schema import SCORE
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
 SCHEMA_VERSION = 1  # as monitor.logfiles has it, which loads the experiments
@@ -48,7 +46,6 @@ class LogFile:
     def __init__(self, key: str, file: pq.ParquetFile) -> None:
         self.key = key
         self._file = file
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")  # of no thread yet
         self.schema = file.schema_arrow
         absent = [name for name in NEEDED if name not in self.schema.names]
         if absent:
@@ -89,31 +86,15 @@ class LogFile:
         return int(self._file.metadata.row_group(group).num_rows)
 
     def read(self, group: int, names: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
-        """Yield the columns of a row group, each with its chunks (`pyarrow.Array`), few of them in memory at once.
-
-        While some are looked at, a thread reads the next ones.
-        """
+        """Yield the columns of a row group, each with its chunks (`pyarrow.Array`), few of them in memory at once."""
         at_once = max(1, VALUES_AT_ONCE // max(1, self.rows(group)))
-        parts = [list(names[start : start + at_once]) for start in range(0, len(names), at_once)]
-        ahead: Future[pa.Table] | None = None
-        try:
-            for at, chosen in enumerate(parts):
-                table = ahead.result() if ahead else self._table(group, chosen)
-                ahead = self._reader.submit(self._table, group, parts[at + 1]) if at + 1 < len(parts) else None
-                columns = [(name, table[name].chunks) for name in chosen]
-                del table  # its memory is taken again by the next columns
-                while columns:
-                    yield columns.pop(0)
-        finally:
-            if ahead is not None:  # one reader at a time
-                ahead.exception()
-
-    def _table(self, group: int, names: list[str]) -> pa.Table:
-        return self._file.read_row_group(group, columns=names, use_threads=False)
-
-    def close(self) -> None:
-        """End the thread that reads."""
-        self._reader.shutdown()
+        for start in range(0, len(names), at_once):
+            chosen = list(names[start : start + at_once])
+            table = self._file.read_row_group(group, columns=chosen, use_threads=False)
+            columns = [(name, table[name].chunks) for name in chosen]
+            del table  # its memory is taken again by the next columns
+            while columns:
+                yield columns.pop(0)
 
     def constant(self, group: int, name: str) -> Any:
         """The one value of a column in a row group where the footer tells that it has no other; else None."""
@@ -170,8 +151,8 @@ def opened(key: str, source: Any, categories: Sequence[str] = ()) -> Iterator[Lo
 
     coded = [MODEL, VARIANT, *(f"{FEATURE_PREFIX}{name}" for name in categories)]
     try:
-        with pq.ParquetFile(source, read_dictionary=coded) as file, closing(LogFile(key, file)) as found:
-            yield found
+        with pq.ParquetFile(source, read_dictionary=coded) as file:
+            yield LogFile(key, file)
     except (pa.ArrowException, OSError) as err:
         raise DataError(f"{key}: not a whole file of the log ({str(err).splitlines()[0]}); restore it") from err
 
