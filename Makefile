@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESOLVER := .mergeline/resolver
 UV := $(RESOLVER)/bin/uv
+INSTALL = UV=$(UV) .ci/install
 PEERS := .mergeline/peers
 CHECKOV := .mergeline/checkov
 AIRFLOW := .mergeline/airflow
@@ -38,11 +39,11 @@ demo: setup  ## set up, play the whole loop in a throw-away clone, print where i
 	@$(BIN)/python -m sample.demo
 
 .PHONY: test
-test: dev checkov airflow $(DOCS)/.stamp  ## set up, run all tests and doctests
+test: environments  ## set up, run all tests and doctests
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: coverage
-coverage: dev checkov airflow $(DOCS)/.stamp  ## the same with coverage of what runs in the tests' own processes; a tenth slower
+coverage: environments  ## the same with coverage of what runs in the tests' own processes; a tenth slower
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov
 
 .PHONY: lint
@@ -65,7 +66,7 @@ cloud: setup  ## make on AWS what terraform/terraform.tfvars says: the bucket of
 
 .PHONY: bench
 bench: dev $(PEERS)/.stamp  ## measure everything beside its peers; needs wrk, kubectl and npm
-	@.ci/install 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
+	@$(INSTALL) 'the peers' --no-deps --require-hashes -r benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.verdict
 	@$(BIN)/python -m benchmarks.serving
@@ -87,6 +88,9 @@ setup: $(VENV)/.stamp-package  ## the environment of a run
 .PHONY: dev
 dev: $(VENV)/.stamp-dev  ## the same, with the tools of the tests and the torch family
 
+.PHONY: environments
+environments: dev checkov airflow $(DOCS)/.stamp  ## all that the tests use
+
 .PHONY: torch
 torch: dev  ## the torch family's CPU build (comes with dev)
 
@@ -95,35 +99,35 @@ $(VENV)/.stamp-python:
 	@.ci/make-venv $(VENV) $(PYTHON)
 	@touch $@
 
-# setuptools comes first: it builds the pins that have no wheel, at its locked version instead of the newest.
-$(VENV)/.stamp-runtime: $(VENV)/.stamp-python requirements/runtime.lock
+# setuptools comes first: it builds the pins that have no wheel, at its locked version instead of the newest. uv takes
+# seconds for what takes pip minutes.
+$(VENV)/.stamp-runtime: $(VENV)/.stamp-python $(RESOLVER)/.stamp requirements/runtime.lock
 	@sed -n '/^setuptools==/,/^    # via/p' requirements/runtime.lock > $(VENV)/build.lock
-	@.ci/install 'the build tool' --no-deps --require-hashes -r $(VENV)/build.lock
-	@.ci/install 'the runtime' --no-deps --require-hashes --no-build-isolation --use-pep517 -r requirements/runtime.lock
+	@$(INSTALL) 'the build tool' --no-deps --require-hashes -r $(VENV)/build.lock
+	@$(INSTALL) 'the runtime' --no-deps --require-hashes --no-build-isolation -r requirements/runtime.lock
 	@touch $@
 
 $(VENV)/.stamp-package: $(VENV)/.stamp-runtime pyproject.toml
-	@.ci/install 'this package' --no-deps --no-build-isolation --editable .
+	@$(INSTALL) 'this package' --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-package requirements/dev.lock requirements/torch.txt
-	@.ci/install 'the tools of the tests' --no-deps --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.lock
+	@$(INSTALL) 'the tools of the tests' --no-deps --require-hashes --no-build-isolation -r requirements/dev.lock
 	@.ci/install 'torch, CPU build' --no-deps --retries 1 --timeout 15 -r requirements/torch.txt
 	@touch $@
 
 # A server that wants other releases of what the environment holds.
-$(PEERS)/.stamp: benchmarks/serving/requirements.txt
+$(PEERS)/.stamp: benchmarks/serving/requirements.txt $(RESOLVER)/.stamp
 	@.ci/make-venv $(PEERS) $(PYTHON)
-	@VENV=$(PEERS) .ci/install 'BentoML' --no-deps --require-hashes -r benchmarks/serving/requirements.txt
+	@VENV=$(PEERS) $(INSTALL) 'BentoML' --no-deps --require-hashes -r benchmarks/serving/requirements.txt
 	@touch $@
 
 .PHONY: checkov
 checkov: $(CHECKOV)/.stamp  ## the static check of terraform/, in an environment of its own
 
-# By uv: pip takes seven times as long for these hundred packages.
 $(CHECKOV)/.stamp: requirements/checkov.lock $(RESOLVER)/.stamp
 	@.ci/make-venv $(CHECKOV) $(PYTHON)
-	@$(UV) pip install --quiet --python $(CHECKOV)/bin/python --no-deps --require-hashes -r requirements/checkov.lock
+	@VENV=$(CHECKOV) $(INSTALL) 'Checkov' --no-deps --require-hashes -r requirements/checkov.lock
 	@touch $@
 
 .PHONY: airflow
@@ -131,7 +135,7 @@ airflow: $(AIRFLOW)/.stamp  ## the Airflow that docs/airflow.md is tested with, 
 
 $(AIRFLOW)/.stamp: requirements/airflow.lock $(RESOLVER)/.stamp
 	@.ci/make-venv $(AIRFLOW) $(PYTHON)
-	@$(UV) pip install --quiet --python $(AIRFLOW)/bin/python --no-deps --require-hashes -r requirements/airflow.lock
+	@VENV=$(AIRFLOW) $(INSTALL) 'Airflow' --no-deps --require-hashes -r requirements/airflow.lock
 	@touch $@
 
 # ---- The book ----------------------------------------------------------------------------------------------------------
@@ -144,7 +148,7 @@ docs: $(DOCS)/.stamp  ## count the tests into the pages, build the book from doc
 
 $(DOCS)/.stamp: requirements/docs.lock $(RESOLVER)/.stamp
 	@.ci/make-venv $(DOCS) $(PYTHON)
-	@$(UV) pip install --quiet --python $(DOCS)/bin/python --no-deps --require-hashes -r requirements/docs.lock
+	@VENV=$(DOCS) $(INSTALL) 'MkDocs' --no-deps --require-hashes -r requirements/docs.lock
 	@touch $@
 
 # ---- The lock ------------------------------------------------------------------------------------------------------
