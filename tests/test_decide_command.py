@@ -22,7 +22,7 @@ from mergeline.cli import main
 from mergeline.commands import decide as verbs
 from mergeline.commands.evidence import Place, gather
 from mergeline.commands.settings import load_params
-from mergeline.errors import DataError, ServiceError
+from mergeline.errors import DataError, DegradationFound, ServiceError
 from mergeline.heartbeat import KEY, Beat, exposition, read_beat
 from mergeline.layout import PRODUCTION
 from mergeline.monitor.decide import Considered, Decision, Outcome
@@ -442,6 +442,13 @@ def test_r12_a_schedule_that_has_died_is_noticed_and_told_once(
     assert run(tmp_path, "heartbeat", "--beat", "--now", "2013-10-02") == 0
     assert run(tmp_path, "heartbeat", "--notify", "--now", "2013-10-02") == 0
     assert hook.told[1:] == ["*[resolved] The scheduled check is silent*"]
+
+
+def test_a_heartbeat_of_a_time_to_come_is_no_sign_of_life(tmp_path: Path, log: PlantedLog) -> None:
+    assert run(tmp_path, "heartbeat", "--beat", "--now", "2013-10-02") == 0
+    with pytest.raises(DegradationFound, match=r"ended well 48\.0 hours from now, by a clock that goes wrong; see"):
+        verbs.heartbeat(log.store, read_beat(log.store), NOW, {})
+    assert verbs.heartbeat(log.store, Beat(NOW + DAY / 500, 30), NOW, {}).endswith("ended well 0.0 hours ago")
 
 
 def test_the_alerts_of_a_decision_and_of_the_heartbeat_do_not_close_each_other(

@@ -137,6 +137,19 @@ def test_labels_of_requests_that_nobody_made_and_of_rows_that_the_model_knows_ar
     assert gather(place(tmp_path, log), None).labels.new_rows == 30
 
 
+def test_the_last_label_is_of_a_request_that_the_log_holds_however_old(tmp_path: Path, log: PlantedLog) -> None:
+    log.label(["nobody-1", "nobody-2"], NOW - DAY, [True, False])
+    log.predict(AS_OF - 9 * DAY, 30, failed=30, name="failed")
+    assert gather(place(tmp_path, log), None).labels.last_at is None
+    old = log.predict(AS_OF - 5 * DAY, 30, name="old")
+    assert gather(place(tmp_path, log), None).labels.last_at == AS_OF - 5 * DAY
+    log.label(old, AS_OF + DAY, [True] * 30)
+    assert gather(place(tmp_path, log), None).labels.last_at == AS_OF + DAY
+    new = log.predict(NOW - 9 * DAY, 30, name="new")
+    log.label(new, NOW - 2 * DAY, [True] * 30)
+    assert gather(place(tmp_path, log), None).labels.last_at == NOW - 2 * DAY
+
+
 @pytest.mark.parametrize("about", [NOW + DAY, NOW - 40 * DAY, dt.datetime(9999, 12, 31, tzinfo=dt.UTC)])
 def test_failures_are_those_of_the_last_hours_whatever_day_the_requests_ask_about(
     tmp_path: Path, log: PlantedLog, about: dt.datetime
@@ -276,7 +289,6 @@ def test_nobody_is_asked_for_labels_of_a_window_in_which_every_request_failed(
     production.log.predict(BEFORE.start - 7 * DAY, 300, failed=failed)
     run = performance(production.root, None, now=NOW, environment={})
     assert str(run.records[0].state) == state
-    production.log.label(["of another server"], NOW - DAY, [True])  # so that they have not stopped
     found = production.decided()
     assert (found.rule, found.facts["performance.outcome"]) == (rule, state)
 

@@ -121,6 +121,8 @@ CASES = [
     Case("MergelineLogNotWritten", "nothing to write", log("0x60", "0x60"), 60),
     Case("MergelineCheckOverdue", "not for an hour and more", checked("0x200"), 80, 1),
     Case("MergelineCheckOverdue", "once more in time", checked("0x50 3000x150"), 80),
+    Case("MergelineCheckOverdue", "in a time to come", checked("90000x200"), 80, 1),
+    Case("MergelineCheckOverdue", "clocks a little apart", checked("60+60x200"), 80),
     Case("MergelineCheckOverdue", "late, and again", checked("0x75 4500x125"), 85),
     Case(
         "MergelineSilent",

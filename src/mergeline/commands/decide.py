@@ -228,12 +228,18 @@ def heartbeat(store: LogStore, beat: Beat | None, now: dt.datetime, environment:
     if beat is not None and not beat.is_overdue(now):
         tell(store, environment, (), kind="heartbeat", strict=False)
         return f"{store.url}: the last run ended well {beat.age_hours(now):.1f} hours ago"
-    since = (
-        "no run has ended well yet"
-        if beat is None
-        else f"the last run ended well {beat.age_hours(now):.1f} hours ago, {beat.allowed_hours:g} are allowed"
-    )
+    since = _silence(beat, now)
     text = f"{store.url}: {since}; see whether the schedule of drift.yml is enabled, and its last run"
     overdue = alerts.Alert("heartbeat", alerts.Severity.CRITICAL, "The scheduled check is silent", since)
     tell(store, environment, (overdue,), kind="heartbeat", strict=False)
     raise DegradationFound(text)
+
+
+def _silence(beat: Beat | None, now: dt.datetime) -> str:
+    """What is wrong with the last beat."""
+    if beat is None:
+        return "no run has ended well yet"
+    age = beat.age_hours(now)
+    if age < 0:
+        return f"the last run ended well {-age:.1f} hours from now, by a clock that goes wrong"
+    return f"the last run ended well {age:.1f} hours ago, {beat.allowed_hours:g} are allowed"

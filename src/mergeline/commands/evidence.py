@@ -226,26 +226,33 @@ def _labels(place: Place, model: Model, records: tuple[WindowPerformance, ...]) 
     keys = weekly_log.since(place.store.keys("labels/"), after.date() if after else None)
     rows = weekly_log.labels(keys, place.store.read)
     known = rows[(rows["label_ts"] <= place.at) & rows["label"].notna()]
-    last = known["label_ts"].max().to_pydatetime() if len(known) else _first_day(place)
-    return Labels(_new_rows(place, set(known["request_id"]), after), _shift(place, model, records, known), last)
+    labelled = set(known["request_id"])
+    new = _asked_about(place, labelled, after)
+    theirs = known[known["request_id"].isin(new or _asked_about(place, labelled, None))]
+    last = theirs["label_ts"].max().to_pydatetime() if len(theirs) else _first_answer(place)
+    return Labels(len(new), _shift(place, model, records, known), last)
 
 
-def _new_rows(place: Place, labelled: set[str], after: dt.datetime | None) -> int:
-    """How many labelled requests the log holds that ask about a time after a moment; labels of others are none."""
+def _asked_about(place: Place, labelled: set[str], after: dt.datetime | None) -> set[str]:
+    """Those of the labelled requests that the log holds, and that ask about a time after a moment."""
     start = NEVER if after is None else after + INSTANT
     keys = weekly_log.since(place.store.keys("predictions/"), None) if after is None else _keys_about(place, start)
     found: set[str] = set()
     for key in keys if labelled else ():
         rows = weekly_log.predictions([key], place.store.read, start, place.at)
         found |= labelled.intersection(rows["request_id"])
-    return len(found)
+    return found
 
 
-def _first_day(place: Place) -> dt.datetime | None:
-    """The day of the first prediction, from which on labels were to be waited for."""
-    key = next(iter(weekly_log.since(place.store.keys("predictions/"), None)), None)
-    day = dt.date.fromisoformat(key.partition("date=")[2][:10]) if key else None
-    return _known(dt.datetime.combine(day, dt.time(), dt.UTC), place.at) if day else None
+def _first_answer(place: Place) -> dt.datetime | None:
+    """When the first request came that was answered, from which on labels were to be waited for."""
+    for key in weekly_log.since(place.store.keys("predictions/"), None):
+        rows = weekly_log.predictions([key], place.store.read, *EVER)
+        times = rows["ts"][(rows["status"] < FAILED) & (rows["ts"] <= place.at)]
+        if len(times):
+            first: dt.datetime = times.min().to_pydatetime()
+            return first
+    return None
 
 
 def _shift(place: Place, model: Model, records: tuple[WindowPerformance, ...], labels: pd.DataFrame) -> bool | None:

@@ -67,7 +67,7 @@ FACTS: Final[Mapping[str, Fact]] = {
     "performance.coverage": _share("the share of predictions that have a label"),
     "labels.new_rows": _count("labelled predictions that are newer than the model's training data"),
     "labels.shift": Fact("the labels themselves are spread otherwise than in training"),
-    "labels.days_since_last": _count("days since a label came, or since the first prediction where none ever came"),
+    "labels.days_since_last": _count("days since a label came, or since the first answer where none ever came"),
     "release.age_days": _count("days since production's release came to the default branch"),
     "model.age_days": _count("days since the newest row that the model was trained or judged on"),
     "retraining.open": Fact("a retraining waits for its merge"),
