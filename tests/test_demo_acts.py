@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import axe
+import demo_order
 import pandas as pd
 import played
 import pytest
@@ -36,7 +37,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Played:
 def test_every_act_holds_from_a_fresh_clone_with_an_empty_home_and_neither_node_nor_kubectl(demo: Played) -> None:
     assert [each["number"] for each in demo.acts] == list(range(1, 8))
     assert any("kubectl is not here" in line for line in demo.said)
-    assert any("Node is not here" in line for line in demo.said)
     begun = [line for line in demo.said if line.endswith(" ...")]
     assert begun == [f"{name} ..." for name, _ in playing.PARTS]
     assert "manifest" in demo.acts[6]["facts"]["from the commit to the server"]  # left out, and said
@@ -54,6 +54,16 @@ def test_the_acts_show_what_the_demo_is_there_for(demo: Played) -> None:
     assert {value.partition(":")[0] for value in facts[4].values()} == {"red"}
     assert "exit code 6" in facts[5]["one byte of the stored model changed"]
     assert facts[7]["changes that failed"] == "1 of 2 deployments"
+
+
+def test_the_verbs_are_those_of_the_workflows_in_their_order_and_the_twin_is_seen(demo: Played) -> None:
+    played = demo_order.told((demo.folder / "demo" / "said.log").read_text(encoding="utf-8"))
+    assert demo_order.out_of_order(played) == []
+    assert {workflow for workflow, _ in demo_order.plays(played)} == {"retrain.yml", "drift.yml", "promote.yml"}
+    judged_first = ["repro", "gate", "record", *played]
+    decided_first = [*played, "drift", "decide", "performance"]
+    assert demo_order.out_of_order(judged_first) == ["retrain.yml: repro gate record"]
+    assert demo_order.out_of_order(decided_first) == ["drift.yml: drift decide performance"]
 
 
 def test_commits_carry_the_days_of_the_flights_and_durations_those_of_the_clock(demo: Played) -> None:

@@ -78,5 +78,3 @@ def set_up() -> Iterator[str]:
     """Say what is not here and what follows from it; nothing of it is needed."""
     if shutil.which("kubectl") is None:
         yield "set-up: kubectl is not here: `verify` leaves out the link of the rendered manifests"
-    if shutil.which("node") is None:
-        yield "set-up: Node is not here, nor needed: each act calls the verbs that the workflows call"
