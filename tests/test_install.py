@@ -31,7 +31,7 @@ class Place:
     def install(self, uv: Path | None, **more: str) -> subprocess.CompletedProcess[str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("UV", "PIP_", "VENV"))}
         environment = {**plain, "VENV": str(self.folder), **({"UV": str(uv)} if uv else {}), **more}
-        command = [INSTALL, "the runtime", "--no-deps", "-r", "a.lock"]
+        command = [str(INSTALL), "the runtime", "--no-deps", "-r", "a.lock"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     @property

@@ -15,7 +15,8 @@ import report_records as made
 from mergeline.report import curves, forest, histograms, svg
 from mergeline.report.charts import ForestRow
 from mergeline.report.context import Records
-from mergeline.report.html import POLICY, html
+from mergeline.report.document import POLICY
+from mergeline.report.html import html
 from mergeline.report.style import STYLE
 from mergeline.report.wording import OUTCOMES, figure
 

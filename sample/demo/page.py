@@ -14,7 +14,7 @@ from mergeline.report import elements
 from mergeline.report.elements import Cell
 from mergeline.report.escape import page
 from mergeline.site.facts import Page, Site
-from mergeline.site.frame import SKIP, document, part, sentences
+from mergeline.site.frame import SKIP, framed, part, sentences
 from mergeline.site.page import contents, parts
 
 FOOTER = """
@@ -37,7 +37,7 @@ def html(place: Place, shown: Sequence[Act], of: int, site: Site) -> str:
     pages = tuple(Page(f"Act {act.number}: {link.text}", link.file) for act in shown for link in act.links)
     acts = "".join(part(f"act-{act.number}", f"{act.number}. {act.title}", _shown(act)) for act in shown)
     main = parts(replace(site, pages=pages), before=acts) + _commands(place)
-    return document("Mergeline, the whole loop", _header(shown, of), main, FOOTER)
+    return framed("Mergeline, the whole loop", _header(shown, of), main, FOOTER)
 
 
 def _header(shown: Sequence[Act], of: int) -> str:

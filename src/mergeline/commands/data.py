@@ -62,6 +62,8 @@ def _refuse_init(root: Path, path: Path, *, force: bool) -> None:
     files.recover_folder(root / DATA, root / LOCAL_STATE)
     if path.resolve().is_relative_to((root / DATA).resolve()):
         raise ConfigurationError(f"init: {path} lies in {DATA}/, which is written anew; move it to another folder")
+    if not path.exists():
+        raise ConfigurationError(f"init: expected a CSV or Parquet file at {path}, found none")
     held = (root / DATA).exists() and any((root / DATA).iterdir())
     standing = [name for name in (params.PARAMS_FILE, str(DATA_FILE)) if (root / name).exists()]
     standing += [f"{DATA}/"] * held

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from mergeline.monitor.weekly import Weekly
 from mergeline.report import elements
+from mergeline.report.document import document
 from mergeline.report.elements import Cell
 from mergeline.report.escape import page, prose
-from mergeline.report.style import STYLE
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 NONE = "–"
 
 
@@ -46,22 +45,8 @@ def html(week: Weekly) -> str:
             head, *rows = part.rows
             body.append(elements.table(part.title, head, [[Cell(text) for text in row] for row in rows]))
         body.append("</section>")
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{page(title(week))}</title>",
-            f"<style>{STYLE}</style></head>",
-            f"<body><header><h1>{page(title(week))}</h1></header><main>",
-            *filter(None, body),
-            "</main></body>",
-            "</html>\n",
-        ]
-    )
+    header = f"<header><h1>{page(title(week))}</h1></header>"
+    return document(title(week), "\n".join([header, "<main>", *filter(None, body), "</main>"]))
 
 
 def title(week: Weekly) -> str:

@@ -109,7 +109,7 @@ def data_facts(records: Records) -> list[Fact]:
     quality = validation["quality"]
     parts = [f"{name} {quality[name]:.3f}" for name in QUALITIES if quality.get(name) is not None]
     return [
-        Fact("rows", f"{count(sum(rows.values()))} in {len(rows)} partitions"),
+        Fact("rows", f"{count(sum(rows.values()))} in {len(rows)} partition{'s' * (len(rows) != 1)}"),
         Fact("expectations", f"{kept} of {len(expectations)} hold"),
         Fact("quality", f"{quality['score']:.3f} of 1" + (f" ({', '.join(parts)})" if parts else "")),
     ]

@@ -6,11 +6,10 @@ from typing import Any
 
 from mergeline.report import content, elements, sections
 from mergeline.report.context import Records
+from mergeline.report.document import document
 from mergeline.report.escape import clean, page
-from mergeline.report.style import STYLE
 from mergeline.report.wording import MEANING, better, bounds, figure, headline, metric_label, short, signed
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 BADGES = {"promote": "✓ promote", "hold": "= hold", "reject": "✗ reject"}
 LONGEST = 1500
 
@@ -20,24 +19,8 @@ def html(records: Records) -> str:
 
     It loads nothing, and its policy forbids the browser to. Plots that the task does not have are left out.
     """
-    return "\n".join(
-        [*_head(records), "<body>", _header(records), *_main(records), _footer(records), "</body>", "</html>\n"]
-    )
-
-
-def _head(records: Records) -> list[str]:
-    return [
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="referrer" content="no-referrer">',
-        f"<title>{page(headline(records.comparison))}</title>",
-        f"<style>{STYLE}</style>",
-        "</head>",
-    ]
+    body = "\n".join([_header(records), *_main(records), _footer(records)])
+    return document(headline(records.comparison), body)
 
 
 def _main(records: Records) -> list[str]:

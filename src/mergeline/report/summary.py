@@ -23,9 +23,10 @@ def summary(
     primary = next((each for each in evaluation["metrics"] if each["name"] == evaluation["primary"]), None)
     figure = f"{primary['name']} {interval(primary)}" if primary else f"{evaluation['primary']} is not defined"
     fitted = training["training_rows"] + training["tuning_rows"]
+    number = len(validation["rows"])
     lines = [
         ("ran", ", ".join(ran) if ran else "nothing: everything is up to date"),
-        ("data", f"{rows:,} rows in {len(validation['rows'])} partitions, {held}, quality {quality['score']:.3f}"),
+        ("data", f"{rows:,} rows in {number} partition{'s' * (number != 1)}, {held}, quality {quality['score']:.3f}"),
         ("model", f"{training['family']} on {fitted:,} rows"),
         ("holdout", f"{figure} on {evaluation['rows']:,} rows"),
     ]

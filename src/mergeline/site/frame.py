@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import re
 
+from mergeline.report.document import document
 from mergeline.report.escape import page
-from mergeline.report.html import POLICY
-from mergeline.report.style import STYLE as REPORT_STYLE
 from mergeline.site.style import STYLE
 
 CODE = re.compile(r"`([^`]+)`")
 SKIP = '<a class="skip" href="#main">To the content</a>'
 
 
-def document(title: str, header: str, main: str, footer: str, style: str = "") -> str:
-    """Return a page of these parts, which are HTML; its policy lets it load nothing and run no script."""
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{page(title)}</title>",
-            f"<style>{REPORT_STYLE}{STYLE}{style}</style>",
-            "</head>",
-            f'<body>{header}<main id="main">{main}</main>{footer}</body>',
-            "</html>\n",
-        ]
-    )
+def framed(title: str, header: str, main: str, footer: str, style: str = "") -> str:
+    """Return a page of these parts, which are HTML."""
+    return document(title, f'{header}<main id="main">{main}</main>{footer}', STYLE + style)
 
 
 def part(name: str, title: str, body: str) -> str:

@@ -12,7 +12,7 @@ from mergeline.report.escape import clean, page
 from mergeline.report.wording import NOTHING, figure, metric_label, short
 from mergeline.site.drift import drift
 from mergeline.site.facts import Page, Site
-from mergeline.site.frame import SKIP, document, part, sentences
+from mergeline.site.frame import SKIP, framed, part, sentences
 from mergeline.site.gates import gates
 from mergeline.site.keys import card_list, keys
 from mergeline.site.lineage import lineage
@@ -34,7 +34,7 @@ def html(site: Site) -> str:
         f"<footer><p>Made by <code>mergeline site</code> from {page(name)} at"
         f" <code>{page(site.ledger.commit[:12])}</code>, {site.now:%Y-%m-%d}.</p></footer>"
     )
-    return document("Mergeline: what is served, and why", _header(site), parts(site), footer)
+    return framed("Mergeline: what is served, and why", _header(site), parts(site), footer)
 
 
 def parts(site: Site, before: str = "") -> str:

@@ -7,7 +7,7 @@ from mergeline.report.context import Records
 from mergeline.report.escape import clean, page
 from mergeline.report.html import BADGES
 from mergeline.report.wording import MEANING, headline
-from mergeline.site.frame import SKIP, document
+from mergeline.site.frame import SKIP, framed
 
 LONGEST = 1500
 # what changed against a base, and how often the holdout had judged, are facts of the branch while it was open
@@ -32,4 +32,4 @@ def html(records: Records) -> str:
         elements.paragraph(MEANING[verdict]),
         '<p><a href="index.html">What is served, and why</a></p></header>',
     ]
-    return document(headline(comparison), "".join(parts), "".join(part(records) for part in PARTS), "")
+    return framed(headline(comparison), "".join(parts), "".join(part(records) for part in PARTS), "")

@@ -9,11 +9,10 @@ from mergeline.monitor.drift.record import DriftRecord, FeatureDrift, Outcome
 from mergeline.monitor.drift.timeline import timeline
 from mergeline.monitor.drift.wording import TITLES, notes, p_value, ranked, title
 from mergeline.report import elements
+from mergeline.report.document import document
 from mergeline.report.elements import Cell
 from mergeline.report.escape import page
 from mergeline.report.histograms import histogram
-from mergeline.report.html import POLICY
-from mergeline.report.style import STYLE
 from mergeline.report.wording import count, figure, share
 
 PLOTTED = 12
@@ -33,24 +32,8 @@ def html(records: Sequence[DriftRecord]) -> str:
         elements.section("Over time", _over_time(records)),
         elements.section("Windows", _windows(records)),
     ]
-    return "\n".join(
-        [*_head(latest), "<body>", _header(latest), "<main>", *filter(None, parts), "</main>", _end(latest)]
-    )
-
-
-def _head(latest: DriftRecord) -> list[str]:
-    return [
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="referrer" content="no-referrer">',
-        f"<title>{page(title(latest))}: {page(latest.window.name)}</title>",
-        f"<style>{STYLE}</style>",
-        "</head>",
-    ]
+    body = "\n".join([_header(latest), "<main>", *filter(None, parts), "</main>", _end(latest)])
+    return document(f"{title(latest)}: {latest.window.name}", body)
 
 
 def _header(latest: DriftRecord) -> str:
@@ -178,4 +161,4 @@ def _windows(records: Sequence[DriftRecord]) -> str:
 
 def _end(latest: DriftRecord) -> str:
     said = f"Release <code>{page(latest.model_sha256[:12])}</code>. docs/drift.md says how to read each figure."
-    return f'<footer><p class="soft">{said}</p></footer></body></html>\n'
+    return f'<footer><p class="soft">{said}</p></footer>'

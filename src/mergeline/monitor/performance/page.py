@@ -8,11 +8,10 @@ from mergeline.monitor.performance.record import Figure, State, WindowPerformanc
 from mergeline.monitor.performance.wording import course, newest, period, remarks
 from mergeline.report import elements, svg
 from mergeline.report.charts import ForestRow
+from mergeline.report.document import document
 from mergeline.report.elements import Cell
 from mergeline.report.escape import clean, page
 from mergeline.report.forest import forest
-from mergeline.report.html import POLICY
-from mergeline.report.style import STYLE
 from mergeline.report.wording import NOTHING, bounds, count, figure, metric_label, share, short, signed
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 44, 328, 44, 236, 286
@@ -25,22 +24,7 @@ def html(records: Sequence[WindowPerformance]) -> str:
     """Return the page; the same records give the same bytes. Text from data is escaped."""
     told = newest(records)
     body = _told(told, list(records)[-SHOWN_WINDOWS:]) if told else "<header><h1>No window is over yet</h1></header>"
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>Performance{': ' + page(told.state) if told else ''}</title>",
-            f"<style>{STYLE}</style>",
-            "</head>",
-            f"<body>{body}</body>",
-            "</html>\n",
-        ]
-    )
+    return document(f"Performance{f': {told.state}' if told else ''}", body)
 
 
 def _told(told: WindowPerformance, shown: Sequence[WindowPerformance]) -> str:
