@@ -1,14 +1,12 @@
 # EKS. Argo CD pulls from inside, so that nothing outside has to reach the API.
 
 locals {
-  # Whose pods get a role: namespaces and service accounts of k8s/.
-  pods = {
-    staging    = { namespace = "mergeline-staging", account = "mergeline" }
-    production = { namespace = "mergeline-production", account = "mergeline" }
-    training   = { namespace = "mergeline-training", account = "trainer" }
-  }
-  serving_pods = [for each in ["staging", "production"] : local.pods[each].namespace]
-  addons       = ["vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "metrics-server"]
+  addons = ["vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "metrics-server"]
+
+  # GB of a node's disk, and what of it pods may have when the system has its part. Cluster Autoscaler reads no disk of a
+  # group that has no node: without this tag a Job that asks for room waits until its deadline.
+  disk     = 40
+  for_pods = { "k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage" = "${floor(local.disk * 0.85)}Gi" }
 
   node_groups = {
     serving = {
@@ -83,7 +81,7 @@ resource "aws_launch_template" "node" {
   block_device_mappings {
     device_name = "/dev/xvda"
     ebs {
-      volume_size = 40
+      volume_size = local.disk
       volume_type = "gp3"
       encrypted   = true
     }
@@ -103,12 +101,14 @@ resource "aws_eks_node_group" "main" {
 
   cluster_name    = aws_eks_cluster.main.name
   node_group_name = each.key
+  version         = aws_eks_cluster.main.version # so the cluster is upgraded first
   node_role_arn   = aws_iam_role.service["node"].arn
   subnet_ids      = aws_subnet.private[*].id
   ami_type        = "AL2023_x86_64_STANDARD"
   instance_types  = each.value.types
   capacity_type   = each.value.capacity
   labels          = { "mergeline.dev/group" = each.key }
+  tags            = local.for_pods
 
   launch_template {
     id      = aws_launch_template.node.id
@@ -160,57 +160,4 @@ resource "aws_eks_addon" "main" {
   configuration_values        = each.key == "vpc-cni" ? jsonencode({ enableNetworkPolicy = "true" }) : null
   resolve_conflicts_on_create = "OVERWRITE"
   resolve_conflicts_on_update = "OVERWRITE"
-}
-
-# ---- Who may what in the cluster -------------------------------------------------------------------------------------
-
-resource "aws_eks_access_entry" "admin" {
-  for_each = toset(var.cluster.admin_role_arns)
-
-  cluster_name  = aws_eks_cluster.main.name
-  principal_arn = each.key
-}
-
-resource "aws_eks_access_policy_association" "admin" {
-  for_each = aws_eks_access_entry.admin
-
-  cluster_name  = aws_eks_cluster.main.name
-  principal_arn = each.value.principal_arn
-  policy_arn    = "arn:${local.partition}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
-  access_scope {
-    type = "cluster"
-  }
-}
-
-# `kubectl apply` by a workflow: what is in the two namespaces, and no more. The group is for the namespaces themselves.
-resource "aws_eks_access_entry" "deploy" {
-  cluster_name      = aws_eks_cluster.main.name
-  principal_arn     = aws_iam_role.github["deploy"].arn
-  kubernetes_groups = ["mergeline-deploy"]
-}
-
-resource "aws_eks_access_policy_association" "deploy" {
-  cluster_name  = aws_eks_cluster.main.name
-  principal_arn = aws_eks_access_entry.deploy.principal_arn
-  policy_arn    = "arn:${local.partition}:eks::aws:cluster-access-policy/AmazonEKSEditPolicy"
-  access_scope {
-    type       = "namespace"
-    namespaces = local.serving_pods
-  }
-}
-
-# Training as a Job: what the group may is in k8s/training.
-resource "aws_eks_access_entry" "train" {
-  cluster_name      = aws_eks_cluster.main.name
-  principal_arn     = aws_iam_role.github["train"].arn
-  kubernetes_groups = ["mergeline-train"]
-}
-
-resource "aws_eks_pod_identity_association" "main" {
-  for_each = local.pods
-
-  cluster_name    = aws_eks_cluster.main.name
-  namespace       = each.value.namespace
-  service_account = each.value.account
-  role_arn        = aws_iam_role.pod[each.key].arn
 }

@@ -2,7 +2,7 @@
 
 locals {
   # An ARN's beginning, of a service in this account and region.
-  arns   = { for each in ["ec2", "ecr", "eks", "logs", "cloudwatch", "sns", "sagemaker"] : each => "arn:${local.partition}:${each}:${var.region}:${local.account}" }
+  arns   = { for each in ["autoscaling", "ec2", "ecr", "eks", "logs", "cloudwatch", "sns", "sagemaker"] : each => "arn:${local.partition}:${each}:${var.region}:${local.account}" }
   bucket = { for name, each in aws_s3_bucket.main : name => each.arn }
   state  = "arn:${local.partition}:s3:::${local.prefix}-state"
 
@@ -46,8 +46,27 @@ locals {
     apply  = concat(local.look, local.read_state, local.write_state, local.change)
   }
 
+  # Cluster Autoscaler sees all groups, as AWS knows no resource for that, and moves those alone that EKS has tagged as
+  # this cluster's, within the least and the most that only `apply` can change.
+  autoscaler = [
+    {
+      actions = [
+        "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
+        "autoscaling:DescribeScalingActivities", "ec2:DescribeImages", "ec2:DescribeInstanceTypes",
+        "ec2:DescribeLaunchTemplateVersions", "ec2:GetInstanceTypesFromInstanceRequirements",
+      ]
+      resources = ["*"]
+    },
+    { actions = ["eks:DescribeNodegroup"], resources = ["${local.arns.eks}:nodegroup/${var.name}/*"] },
+    {
+      actions    = ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"]
+      resources  = ["${local.arns.autoscaling}:autoScalingGroup:*:autoScalingGroupName/eks-*"]
+      conditions = { StringEquals = { "aws:ResourceTag/k8s.io/cluster-autoscaler/${var.name}" = "owned" } }
+    },
+  ]
+
   # A server's pod reads models and adds to the log of its own environment; one that trains may what training may.
-  pod_permissions = merge({ training = local.train }, { for name in ["staging", "production"] : name => concat(local.read.models, [
+  pod_permissions = merge({ training = local.train, autoscaler = local.autoscaler }, { for name in ["staging", "production"] : name => concat(local.read.models, [
     { actions = ["s3:PutObject"], resources = ["${local.bucket.predictions}/${name}/*"] },
     { actions = ["kms:GenerateDataKey"], resources = [aws_kms_key.data.arn], conditions = local.by_s3 },
   ]) })

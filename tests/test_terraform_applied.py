@@ -215,6 +215,15 @@ PULL = {
     "ecr:BatchGetImage",
     "ecr:GetDownloadUrlForLayer",
 }
+SEE = {
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeAutoScalingInstances",
+    "autoscaling:DescribeScalingActivities",
+    "ec2:DescribeImages",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeLaunchTemplateVersions",
+    "ec2:GetInstanceTypesFromInstanceRequirements",
+}
 ALLOWED = {
     "train": READ | ADD | {"eks:DescribeCluster"},
     "monitor": READ | ADD | {"cloudwatch:PutMetricData"},
@@ -225,6 +234,8 @@ ALLOWED = {
     "pod-training": READ | ADD,
     "pod-staging": READ | {"s3:PutObject", "kms:GenerateDataKey"},
     "pod-production": READ | {"s3:PutObject", "kms:GenerateDataKey"},
+    "pod-autoscaler": SEE | {"eks:DescribeNodegroup", "autoscaling:SetDesiredCapacity",
+                             "autoscaling:TerminateInstanceInAutoScalingGroup"},
     "flow-logs": {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
     "sagemaker": READ | PULL | {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
     # Terraform's own: no pattern either, and nothing that reads what is stored
@@ -240,7 +251,7 @@ ALLOWED["apply"] = ALLOWED["plan"] | {
     "sns:CreateTopic", "sns:SetTopicAttributes", "sns:*ubscribe", "sns:*agResource", "budgets:ModifyBudget",
     "budgets:*agResource", "sagemaker:*",
 }  # fmt: skip
-EVERYWHERE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}  # AWS knows no resource for them
+EVERYWHERE = SEE | {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}  # AWS knows no resource for them
 
 
 def permitted(cloud: Cloud) -> dict[str, str]:
@@ -276,6 +287,8 @@ def test_s11_each_role_may_what_its_list_says_and_no_more(cloud: Cloud) -> None:
         ("pod-production", {"Action": "s3:GetObject", "Resource": "*"}, "s3:GetObject on everything"),
         ("release", {"Action": "s3:DeleteObject", "Resource": "a"}, "release: s3:DeleteObject"),
         ("deploy", {"Action": "eks:UpdateClusterConfig", "Resource": "a"}, "deploy: eks:UpdateClusterConfig"),
+        ("pod-autoscaler", {"Action": "autoscaling:SetDesiredCapacity", "Resource": "*"}, "Capacity on everything"),
+        ("pod-autoscaler", {"Action": "autoscaling:UpdateAutoScalingGroup", "Resource": "a"}, "UpdateAutoScalingGroup"),
         ("apply", {"Action": "iam:CreateAccessKey", "Resource": "a"}, "apply: iam:CreateAccessKey"),
         ("apply", {"Action": "ec2:*", "Resource": "a"}, "ec2:* is a pattern"),
     ],

@@ -56,6 +56,10 @@ run "standard" {
     condition     = toset(keys(data.aws_eks_addon_version.main)) == toset(keys(aws_eks_addon.main)) && alltrue([for each in data.aws_eks_addon_version.main : each.most_recent && each.kubernetes_version == aws_eks_cluster.main.version])
     error_message = "expected the newest add-ons that run on the cluster's version"
   }
+  assert {
+    condition     = alltrue([for each in aws_eks_node_group.main : each.version == aws_eks_cluster.main.version])
+    error_message = "expected nodes of the cluster's version"
+  }
 }
 
 run "small" {
@@ -81,7 +85,7 @@ run "small" {
 run "all_that_is_off" {
   command = plan
   variables {
-    cluster = { public_access_cidrs = ["203.0.113.0/24"], admin_role_arns = ["arn:aws:iam::123456789012:role/Admin"] }
+    cluster = { version = "1.99", public_access_cidrs = ["203.0.113.0/24"], admin_role_arns = ["arn:aws:iam::123456789012:role/Admin"] }
     sagemaker = {
       image          = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mergeline/server@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
       model_sha256   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -104,6 +108,10 @@ run "all_that_is_off" {
   assert {
     condition     = length(aws_eks_access_policy_association.admin) == 1
     error_message = "expected one administrator"
+  }
+  assert {
+    condition     = toset([for each in aws_eks_node_group.main : each.version]) == toset(["1.99"])
+    error_message = "expected nodes that follow the cluster's version"
   }
   assert {
     condition     = length(aws_sagemaker_endpoint.server) == 1 && length(aws_cloudwatch_metric_alarm.sagemaker) == 2
