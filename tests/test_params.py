@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tables import raw_params
 
+from mergeline import params
 from mergeline.errors import ConfigurationError
-from mergeline.params import PRIMARY_METRICS, GateParams, TorchMlp, load, parse, parse_gates, parse_yaml
+from mergeline.params import (
+    PRIMARY_METRICS,
+    DriftParams,
+    GateParams,
+    Params,
+    TorchMlp,
+    load,
+    load_sections,
+    parse,
+    parse_gates,
+    parse_yaml,
+)
+from mergeline.params.engine import EngineParams
+from mergeline.params.section import SECTIONS
 from mergeline.schema import Task
 
 MINIMAL = """\
@@ -441,3 +457,65 @@ def test_yaml_is_read_from_a_text_and_what_is_none_is_named_with_its_place() -> 
     with pytest.raises(ConfigurationError, match=r"^params\.yaml: not valid YAML: ") as caught:
         parse_yaml("a: \x00")
     assert "\n" not in str(caught.value)
+
+
+# ---- Some sections alone ---------------------------------------------------------------------------------------------
+
+
+def sections(folder: Path, text: str) -> Any:
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    return load_sections(folder / "params.yaml", drift=DriftParams, engine=EngineParams)
+
+
+def test_the_sections_are_those_of_the_whole() -> None:
+    assert {field.alias or name for name, field in Params.model_fields.items()} == set(SECTIONS)
+
+
+def test_sections_alone_are_what_the_whole_file_says_of_them(tmp_path: Path) -> None:
+    text = f"{MINIMAL}drift: {{k: 2, n: 5}}\nengine: {{name: ray, workers: 3}}\n"
+    found, whole = sections(tmp_path, text), load(tmp_path / "params.yaml")
+    assert (found["drift"], found["engine"]) == (whole.drift, whole.engine)
+    assert sections(tmp_path, MINIMAL) == {"drift": DriftParams(), "engine": EngineParams()}
+
+
+def test_a_mistake_in_another_section_silences_nobody(tmp_path: Path) -> None:
+    text = f"{MINIMAL}drift: {{k: 2}}\ntrain: {{famly: x}}\n"
+    assert sections(tmp_path, text)["drift"].k == 2
+    with pytest.raises(ConfigurationError, match="famly"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "drift: {k: 5}\n",
+        "drift: {kk: 1}\n",
+        "drift: {k: x}\n",
+        "drift:\n",
+        "engine: {name: spark}\n",
+        "drfit: {k: 2}\n",
+    ],
+)
+def test_a_mistake_in_a_section_or_in_its_name_is_said_as_of_the_whole_file(tmp_path: Path, more: str) -> None:
+    with pytest.raises(ConfigurationError) as alone:
+        sections(tmp_path, f"{MINIMAL}{more}\n")
+    with pytest.raises(ConfigurationError) as whole:
+        load(tmp_path / "params.yaml")
+    assert str(alone.value) == str(whole.value)
+
+
+def test_every_name_of_the_package_is_there_and_no_other() -> None:
+    assert sorted(params.__all__) == sorted(name for names in params.MODULES.values() for name in names)
+    assert all(getattr(params, name) is not None for name in params.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Parms'"):
+        getattr(params, "Parms")  # noqa: B009  by name, as a module asks
+
+
+@pytest.mark.parametrize(
+    ("asked", "others"),
+    [("import mergeline.params.reading", False), ("from mergeline.params import load, Params", True)],
+)
+def test_who_asks_for_one_section_loads_no_other(asked: str, *, others: bool) -> None:
+    program = f"import sys, mergeline.params.drift; {asked}; print('mergeline.params.gates' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{others}\n"

@@ -119,15 +119,14 @@ def check(
 
 def _settings(root: Path) -> tuple[DriftParams, EngineParams]:
     """The two sections that are asked here; a folder without settings has the defaults."""
-    from mergeline import params
-    from mergeline.commands.settings import load_params
     from mergeline.params.drift import DriftParams
     from mergeline.params.engine import EngineParams
+    from mergeline.params.reading import PARAMS_FILE, load_sections
 
-    if not (root / params.PARAMS_FILE).exists():
+    if not (root / PARAMS_FILE).exists():
         return DriftParams(), EngineParams()
-    found = load_params(root)
-    return found.drift, found.engine
+    found = load_sections(root / PARAMS_FILE, drift=DriftParams, engine=EngineParams)
+    return found["drift"], found["engine"]
 
 
 def _rules(params: DriftParams) -> Any:

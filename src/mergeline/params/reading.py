@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import RootModel, ValidationError
 
 from mergeline.errors import ConfigurationError
-from mergeline.params.gates import GateParams
-from mergeline.params.section import Section, suggestion
-from mergeline.params.whole import Params
+from mergeline.params.section import SECTIONS, Section, suggestion
+
+if TYPE_CHECKING:
+    from mergeline.params.gates import GateParams
+    from mergeline.params.whole import Params
 
 PARAMS_FILE = "params.yaml"
 PLAIN_WORDS = {  # pydantic's, ours
@@ -31,6 +33,21 @@ Place = tuple[int | str, ...]  # the keys and positions that lead to a value
 
 def load(path: Path) -> Params:
     """Return the settings in `path`; raise `ConfigurationError` for a missing file, bad YAML and bad settings."""
+    return parse(_read(path), str(path))
+
+
+def load_sections(path: Path, **kinds: type[Section]) -> Mapping[str, Any]:
+    """Return some sections of the settings in `path` by name, each of its kind; raise `ConfigurationError` as `load`.
+
+    What stands in the others is not looked at: a mistake there does not silence who asks for these.
+    """
+    raw = _read(path)
+    if not isinstance(raw, dict) or not set(raw) <= set(SECTIONS):
+        parse(raw, str(path))  # raises
+    return {name: _validated(kind, raw.get(name, {}), str(path), (name,)) for name, kind in kinds.items()}
+
+
+def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as err:
@@ -39,7 +56,7 @@ def load(path: Path) -> Params:
         raise ConfigurationError(f"{path}: expected a readable file, found {err.strerror}") from err
     except UnicodeDecodeError as err:
         raise ConfigurationError(f"{path}: expected UTF-8 text, found byte {err.object[err.start]:#x}") from err
-    return parse(parse_yaml(text, str(path)), str(path))
+    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, where: str = PARAMS_FILE) -> Any:
@@ -59,6 +76,8 @@ def parse_yaml(text: str, where: str = PARAMS_FILE) -> Any:
 
 def parse(raw: Any, where: str = PARAMS_FILE) -> Params:
     """Return the settings in a parsed YAML document; every problem is named, each with its dotted key."""
+    from mergeline.params.whole import Params
+
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else reprlib.repr(raw)
         raise ConfigurationError(f"{where}: expected a mapping of sections, found {found}")
@@ -67,6 +86,8 @@ def parse(raw: Any, where: str = PARAMS_FILE) -> Params:
 
 def parse_gates(raw: Any, where: str) -> GateParams:
     """Return the policy in the `gates` section alone, as it stands on another branch; nothing is the default policy."""
+    from mergeline.params.gates import GateParams
+
     return _validated(GateParams, {} if raw is None else raw, where)
 
 
@@ -101,24 +122,25 @@ def value_at(raw: Any, place: Place) -> Any:
     return raw
 
 
-def _validated(kind: type[S], raw: Any, where: str) -> S:
+def _validated(kind: type[S], raw: Any, where: str, within: Place = ()) -> S:
     try:
         return kind.model_validate(raw)
     except ValidationError as err:
-        problems = [_problem(detail, raw, kind) for detail in err.errors()]
+        problems = [_problem(detail, raw, kind, within) for detail in err.errors()]
         raise ConfigurationError(f"{where}: " + "; ".join(dict.fromkeys(problems))) from err
 
 
-def _problem(detail: Any, raw: Any, kind: type[Section]) -> str:
-    """One pydantic error as `dotted.key: what was expected, found what`."""
+def _problem(detail: Any, raw: Any, kind: type[Section], within: Place) -> str:
+    """One pydantic error as `dotted.key: what was expected, found what`, of a section that lies `within` another."""
     problem, location = detail["type"], detail["loc"]
     if problem == "missing":
-        return f"{_dotted(location)}: missing"
+        return f"{_dotted((*within, *location))}: missing"
     if problem == "invalid_key":
-        return f"{_dotted(location)}: expected a key that is text"
+        return f"{_dotted((*within, *location))}: expected a key that is text"
     if problem == "extra_forbidden":
-        return f"{_dotted(location)}: unknown key{suggestion(str(location[-1]), _known_keys(location[:-1], kind))}"
-    key = _dotted(_written(location, raw))
+        closest = suggestion(str(location[-1]), _known_keys(location[:-1], kind))
+        return f"{_dotted((*within, *location))}: unknown key{closest}"
+    key = _dotted((*within, *_written(location, raw)))
     if problem == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if key else message

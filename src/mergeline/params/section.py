@@ -11,6 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
+# the keys of params.yaml, as `whole.Params` has them
+SECTIONS = (
+    *("data", "sources", "validate", "train", "evaluate", "gates", "release", "tune", "drift", "engine", "decide"),
+    *("weekly", "performance", "collect"),
+)
+
 
 class Section(BaseModel):
     """A mapping of `params.yaml`: frozen, no unknown key, no silent conversion of types, no infinity."""

@@ -23,7 +23,7 @@ FEATURE_PREFIX = "feature_"
 TS, EVENT_TIME, REQUEST_ID = "ts", "event_time", "request_id"
 VERSION, MODEL, VARIANT, RATE = "schema_version", "model_sha256", "variant", "sampling_rate"
 NEEDED = (VERSION, REQUEST_ID, TS, MODEL, VARIANT, SCORE, RATE)
-VALUES_AT_ONCE = 200_000  # columns that are in memory together: counted while they are in the processor's cache
+VALUES_AT_ONCE = 300_000  # columns that are in memory together: counted while they are in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
