@@ -45,14 +45,17 @@ class Place:
     root: Path
     log: Log
 
-    def check(self, *options: str, now: dt.datetime = LATER, model: str = "model") -> list[DriftRecord]:
+    def check(
+        self, *options: str, now: dt.datetime = LATER, model: str = "model", keep: bool = True
+    ) -> list[DriftRecord]:
         """Return the records of the windows that are checked now."""
-        arguments = ["drift", "--candidate", model, "--log", str(self.log.folder), *options]
+        keeping = ["--keep"] if keep else []
+        arguments = ["drift", "--candidate", model, *keeping, "--log", str(self.log.folder), *options]
         return check(self.root, parser().parse_args(arguments), {}, now)[0]
 
     def main(self, *options: str) -> int:
         """Run the command; return its exit code."""
-        asked = ["--root", str(self.root), "drift", "--candidate", "model", "--log", str(self.log.folder)]
+        asked = ["--root", str(self.root), "drift", "--candidate", "model", "--keep", "--log", str(self.log.folder)]
         return main([*asked, *options])
 
     def kept(self) -> list[str]:
@@ -95,6 +98,23 @@ def shifted(rows: tuple[Any, Any], column: int, by: float) -> tuple[Any, Any]:
 def figures(record: DriftRecord) -> DriftRecord:
     """A record without what it says of how far the log was read."""
     return replace(record, log_until=None)
+
+
+# ---- Looks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_look_at_another_model_uses_up_no_window_of_the_release(place: Place) -> None:
+    for number in range(3):
+        place.log.add(week(number), drawn(ROWS, number))
+    (first,) = place.check(*until(1))
+    before = {key: place.log.store.read(key) for key in [*place.kept(), KEY]}
+    seen = place.check("--since", f"{week(1):%Y-%m-%d}", *until(2), model="whole", keep=False)
+    assert [each.outcome for each in seen] == [Outcome.NO_DATA]
+    assert {key: place.log.store.read(key) for key in [*place.kept(), KEY]} == before
+    assert [each.window.start for each in place.check(*until(3))] == [week(1), week(2)]
+    twin = place.check(*until(3), keep=False)  # every window anew, and the record of none
+    assert [figures(each) for each in twin[:1]] == [figures(first)]
+    assert len(twin) == 3
 
 
 # ---- Windows ---------------------------------------------------------------------------------------------------------
@@ -499,7 +519,7 @@ def test_a_log_on_s3_gives_the_record_of_the_same_log_in_a_folder(
         store = open_log("s3://drift/log", place.root)
         for key in place.log.store.keys("predictions/"):
             store.put(key, place.log.store.read(key))
-        arguments = ["drift", "--candidate", "model", "--log", "s3://drift/log", *until(1)]
+        arguments = ["drift", "--candidate", "model", "--keep", "--log", "s3://drift/log", *until(1)]
         (found,), _ = check(place.root, parser().parse_args(arguments), {}, LATER)
         assert [found] == place.check(*until(1))
         assert store.keys("drift/") == place.kept()

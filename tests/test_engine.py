@@ -31,7 +31,7 @@ from engine_work import (
     variables,
     weigh_each_part_as_the_whole,
 )
-from repositories import TEMPLATE
+from repositories import SAMPLE, SAMPLE_PARAMS, TEMPLATE
 from tables import params, raw_params
 
 from mergeline.cli import main
@@ -211,7 +211,7 @@ def engine_of(root: Path, engine: str) -> None:
 
 def drift_arguments(root: Path) -> list[str]:
     until = f"{START + 3 * WEEK:%Y-%m-%d}"
-    return ["--root", str(root), "drift", "--candidate", "model", "--log", "log", "--until", until]
+    return ["--root", str(root), "drift", "--candidate", "model", "--keep", "--log", "log", "--until", until]
 
 
 def records(store: FolderLog, folder: str) -> dict[str, bytes]:
@@ -301,10 +301,10 @@ def test_a_log_on_s3_travels_without_its_connection() -> None:
 @pytest.fixture(scope="module")
 def season() -> tuple[Fitting, Rows]:
     """A part of the real sample to fit on, and its newest fifth as the holdout."""
-    from mergeline.commands.settings import load_params
+    from mergeline.params import load
 
-    settings = load_params(TEMPLATE)
-    months = sorted((TEMPLATE / "sample").glob("*.parquet"))[:3]
+    settings = load(SAMPLE_PARAMS)
+    months = sorted(SAMPLE.glob("*.parquet"))[:3]
     table = pd.concat([pd.read_parquet(path) for path in months]).dropna(subset=["late"]).iloc[::8]
     table = table.sort_values("scheduled_departure").reset_index(drop=True)
     features = fit_features(table, settings.data, settings.train.preprocessing)

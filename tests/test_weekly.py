@@ -98,6 +98,25 @@ def test_every_figure_of_the_week_is_what_a_person_counts(week: Path, capsys: py
     assert found["recommendations"][0].startswith("Get labels. Feed what turned out")
 
 
+def test_requests_that_asked_ahead_are_of_the_week_that_they_ask_about(
+    week: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = PlantedLog.at(week / ".mergeline" / "log")
+    log.predict(MONDAY - 5 * DAY, 70, about=MONDAY + 3 * DAY, name="ahead")
+    log.predict(MONDAY + 3 * DAY, 40, about=MONDAY - DAY, name="back")
+    found = told(week, capsys)
+    assert [each["rows"] for each in found["days"]] == [100, 50, 0, 70, 0, 0, 50]
+
+
+def test_a_label_of_a_time_to_come_is_not_known_yet(week: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = PlantedLog.at(week / ".mergeline" / "log")
+    new = log.predict(MONDAY + 3 * DAY, 100, name="new")
+    log.label(new, MONDAY + 4 * DAY, [False] * 100)
+    log.label(new[:60], dt.datetime(2099, 1, 1, tzinfo=dt.UTC), [True] * 60)
+    figures = {each["name"]: (each["value"], each["rows"]) for each in told(week, capsys)["figures"]}
+    assert figures["late"] == (25 / 200, 200)
+
+
 def test_another_week_has_other_figures_and_says_that_nothing_was_decided(
     week: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,7 +85,7 @@ def _prepare(folder: Path, rows: int) -> None:
 
 def _own(folder: Path) -> dict[str, Callable[[], Usage]]:
     def check(root: str) -> Callable[[], Usage]:
-        options = ["--candidate", "../model", "--log", "../log", "--until", "2024-05-13"]
+        options = ["--candidate", "../model", "--keep", "--log", "../log", "--until", "2024-05-13"]
         command = [sys.executable, "-m", "mergeline", "--root", root, "drift", *options]
 
         def call() -> Usage:

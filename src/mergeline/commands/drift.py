@@ -43,6 +43,8 @@ def add_verbs(verb: Verb) -> None:
     added.add_argument(
         "--candidate", type=Path, metavar="FOLDER", help="the model in this folder, in place of a release"
     )
+    text = "of --candidate and --model, which are looked at otherwise: keep the records, as those of a release"
+    added.add_argument("--keep", action="store_true", help=text)
     added.add_argument("--folder", type=Path, help="where the release's bytes are kept (default: .mergeline/releases)")
     added.add_argument("--log", metavar="URL", help=LOG_HELP)
     text = "where the first window begins, UTC (default: the first row's day); later ones begin where the last ended"
@@ -79,7 +81,9 @@ def check(
 ) -> tuple[list[DriftRecord], list[DriftRecord]]:
     """Check the windows that ended since the last check; return their records, which the log keeps, and earlier ones.
 
-    Raises DegradationFound where the log is empty: a server that logs nothing is not healthy.
+    A look at a model that is no release's begins where it is told to and leaves nothing: the windows that it sees are
+    still to be checked for the release. Raises DegradationFound where the log is empty: a server that logs nothing is
+    not healthy.
     """
     from mergeline.engine.engine import running
     from mergeline.logstore import open_log
@@ -89,7 +93,8 @@ def check(
 
     params, engine_params = _settings(root)
     store = open_log(log_url(parsed.log, environment), root)
-    history = _history(store)
+    looks = bool(parsed.candidate or parsed.model) and not parsed.keep
+    history = [] if looks else _history(store)
     reference = _reference(root, parsed, params)
     files = Files(store)
     with running(engine_params, environment) as engine:
@@ -110,10 +115,12 @@ def check(
     checked: list[DriftRecord] = []
     for position, window in enumerate(windows):
         record = judge(window, position, counted, reference, _rules(params), [*history, *checked])
-        store.put(record.key, record.to_json().encode())
         checked.append(record)
-    known = (seen or Seen(windows[-1].end, {})).after(windows[-1].end, keys, facts)
-    store.put(KEY, known.to_json().encode())
+        if not looks:
+            store.put(record.key, record.to_json().encode())
+    if not looks:
+        known = (seen or Seen(windows[-1].end, {})).after(windows[-1].end, keys, facts)
+        store.put(KEY, known.to_json().encode())
     return checked, history
 
 

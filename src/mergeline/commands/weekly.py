@@ -33,18 +33,19 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The repository, the log, its settings, and the time that the report is of."""
+    """The repository, the log, its settings, the time that the report is of, and the moment at which it is made."""
 
     root: Path
     store: LogStore
     settings: Params
     window: Window
+    now: dt.datetime
 
 
 def report(root: Path, log: str, day: dt.date, *, as_json: bool) -> str:
     """Write the report of a day's week under `.mergeline/weekly/`; return the names of its files, or its JSON."""
     name, window = weekly.week_of(day)
-    place = Place(root, open_log(log, root), load_params(root), window)
+    place = Place(root, open_log(log, root), load_params(root), window, dt.datetime.now(dt.UTC))
     made = week(place, name)
     text = json.dumps(made.as_record(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     written = [FOLDER / f"{name}.{kind}" for kind in ("md", "html", "json")]
@@ -87,13 +88,14 @@ def _rows(place: Place) -> pd.DataFrame:
     """The week's predictions with the labels that there are by now."""
     from mergeline.monitor.labels import join
 
-    read, day = place.store.read, (place.window.start - DAY).date()
+    read, ahead = place.store.read, DAY * (place.settings.drift.ahead_days + 1)  # who asks may ask ahead
+    day = (place.window.start - ahead).date()
     columns = [weekly.FEATURE_PREFIX + each for each in place.settings.weekly.features]
     keys = weekly_log.since(place.store.keys("predictions/"), day)
     wanted = ["decision", "entity_id", *columns]
     rows = weekly_log.predictions(keys, read, place.window.start, place.window.end, wanted)
     labels = weekly_log.labels(weekly_log.since(place.store.keys("labels/"), place.window.start.date()), read)
-    joined = join(rows, labels).rows
+    joined = join(rows, labels[labels["label_ts"] <= place.now]).rows
     return joined.reindex(columns=[*joined.columns, *(each for each in wanted if each not in joined)])
 
 
