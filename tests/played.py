@@ -1,4 +1,5 @@
-"""The demo, played once for all tests with one flight in eight, and each act once more from where it began."""
+"""The demo, played once for all tests with one flight in eight, and each act once more from where it began; a template
+that is small enough to be cloned in no time."""
 
 from __future__ import annotations
 
@@ -46,6 +47,23 @@ class WarmPlace(Place):
         path = (folder, Path(sys.executable).parent, programs(self.folder))
         named = {VARIABLE: str(folder / "socket"), "PATH": os.pathsep.join(map(str, path))}
         return {**Place.environment(self), **named}
+
+
+def small_template(root: Path) -> Path:
+    """A repository on the branch `work` with one commit: as much of the template as a place needs to be made."""
+    for name in ("params.yaml", "sample/2013-01.parquet", "k8s/overlays/production/release.yaml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, root / name)
+    subprocess.run(["git", "-C", str(root), "init", "-q", "-b", "work"], check=True)
+    commit(root, "One")
+    return root
+
+
+def commit(root: Path, message: str) -> None:
+    """Commit everything."""
+    who = ["-c", "user.name=demo", "-c", "user.email=demo@example.org"]
+    for command in (["add", "--all"], [*who, "commit", "-q", "-m", message]):
+        subprocess.run(["git", "-C", str(root), *command], check=True)
 
 
 def programs(folder: Path) -> Path:

@@ -6,18 +6,24 @@ import datetime as dt
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import played
 import pytest
 from repositories import TEMPLATE
 from sample.demo import play as playing
 from sample.demo.act import Act, Fact, Link
 from sample.demo.acts import Story
+from sample.demo.clone import make_place
 from sample.demo.page import html
-from sample.demo.place import Done, Place, Server, make_place
+from sample.demo.place import Done, Place, Server
+from sample.demo.rollout import MEASURED, went_back
 from sample.demo.traffic import _labels, _requests, read_month
 
+from mergeline.canary.template import TEMPLATE as ANALYSIS
+from mergeline.canary.template import read_template
 from mergeline.commands.settings import load_params
-from mergeline.errors import ConfigurationError, ServiceError, VerificationError
+from mergeline.errors import ServiceError, VerificationError
 from mergeline.release.ledger import Ledger
 from mergeline.site.facts import Site
 
@@ -29,14 +35,8 @@ def nothing_yet() -> Site:
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
-    """A repository of one file."""
-    root = tmp_path / "template"
-    root.mkdir()
-    (root / "params.yaml").write_text("data: {}\n")
-    who = ["-c", "user.name=demo", "-c", "user.email=demo@example.org"]
-    for command in (["init", "-q", "-b", "work"], ["add", "--all"], [*who, "commit", "-q", "-m", "One"]):
-        subprocess.run(["git", "-C", str(root), *command], check=True)
-    return root
+    """A small template."""
+    return played.small_template(tmp_path / "template")
 
 
 def held(number: int, *facts: Fact, said: str = "It held.") -> Act:
@@ -53,11 +53,6 @@ def test_the_clone_has_an_origin_of_its_own_whose_main_is_the_last_commit(templa
     assert place.git("log", "--format=%s").splitlines() == ["Another", "The template"]  # it begins here
     branches = subprocess.run(["git", "-C", str(template), "branch"], capture_output=True, text=True, check=True).stdout
     assert branches == "* work\n"  # the template knows nothing of it
-
-
-def test_a_folder_without_a_commit_is_told_to_be_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="Git repository with a commit"):
-        make_place(tmp_path, tmp_path / "demo")
 
 
 def test_a_command_that_ends_otherwise_fails_with_the_name_of_the_act(template: Path, tmp_path: Path) -> None:
@@ -88,6 +83,21 @@ def test_what_does_not_hold_ends_the_play_with_the_name_of_the_act(template: Pat
     page = (folder / playing.PAGE).read_text()
     assert "1 of 2 acts held so far" in page  # it grew as far as the acts held
     assert "Act 2" not in page
+    assert said[2:] == [
+        f"see {folder / playing.PAGE}, which grows with every act",
+        "act 2, two ...",
+        f"see {folder / playing.PAGE} for the acts that held",
+    ]
+
+
+def test_before_the_first_act_holds_no_page_is_named(template: Path, tmp_path: Path) -> None:
+    def breaks(story: Story) -> Act:
+        raise KeyError("verdict")
+
+    said: list[str] = []
+    with pytest.raises(VerificationError):
+        playing.play(template, tmp_path / "demo", said.append, (("act 1, one", breaks),))
+    assert said == ["act 1, one ..."]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +163,44 @@ def test_the_page_escapes_what_it_shows_and_loads_nothing(tmp_path: Path) -> Non
     assert "default-src 'none'" in page
     assert not re.search(r'(?:src|href)="(?!#|report\.html)', page)
     assert '<html lang="en">' in page
+
+
+def test_the_retrainings_that_the_watch_leaves_alone_are_those_that_a_gate_refuses() -> None:
+    year = (TEMPLATE / "docs" / "a-year.md").read_text(encoding="utf-8")
+    followed = re.findall(r"^\| 2013-(\d\d).*\| retrain: (refused|a tie|promoted)", year, re.MULTILINE)
+    assert followed[:3] == [("04", "refused"), ("06", "refused"), ("07", "promoted")]  # when April, May, June are over
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "said"),
+    [
+        ("success-rate", [0.875], "5 % of the traffic: success-rate, 87.5 % of its requests answered"),
+        ("latency", [1.0, 3.21], "5 % of the traffic: latency, 95th percentile 3.2 times that of the stable server"),
+        ("score-drift", [0.144], "5 % of the traffic: score-drift, scores moved by a PSI of 0.14 beyond chance"),
+        ("a metric of one's own", [7], "5 % of the traffic: a metric of one's own, it failed (7)"),
+        ("model", [], "5 % of the traffic: model, it failed (7)"),
+    ],
+    ids=["answers", "time", "drift", "of one's own", "not measured"],
+)
+def test_a_canary_that_went_back_says_where_with_what_and_its_unit(metric: str, values: list[Any], said: str) -> None:
+    measured = [{"metric": metric, "values": [value]} for value in values]
+    other = {"metric": "refusals", "values": [0.0]}
+    steps = [{"share": 1.0, "measurements": []}, {"share": 5.0, "measurements": [*measured, other]}]
+    assert went_back({"steps": steps, "metric": metric, "said": "it failed (7)"}) == said
+
+
+def test_every_measurement_of_the_analysis_has_its_unit() -> None:
+    assert {each.name for each in read_template(TEMPLATE / ANALYSIS).metrics} == set(MEASURED)
+
+
+def test_a_server_and_a_canary_stand_among_the_commands(template: Path, tmp_path: Path) -> None:
+    place = make_place(template, tmp_path / "demo")
+    place.tell(Done("mergeline serve --port 1", None, "", "", 1.26))
+    place.tell(Done("mergeline canary --stay", 5, "", "", 0.5))
+    page = html(place, [held(1)], 1, nothing_yet())
+    assert "$ mergeline serve --port 1 # ready, 1.3 s\n$ mergeline canary --stay # exit code 5, 0.5 s" in page
+    assert "2 commands" in page
+    assert "ready, 1.3 s" in (place.folder / "said.log").read_text()
 
 
 def test_every_flight_is_asked_once_and_only_known_ends_become_labels() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import played
 import pytest
 from browser import Browser, launched
+from demo_july import July
 from filelock import FileLock
 from played import Played
 from sample.demo import play as playing
@@ -53,14 +54,21 @@ def test_the_acts_show_what_the_demo_is_there_for(demo: Played) -> None:
     assert facts[3]["canary"].startswith("5, 25, 50 and then 100 %")
     assert {value.partition(":")[0] for value in facts[4].values()} == {"red"}
     assert "exit code 6" in facts[5]["one byte of the stored model changed"]
+    rolled_back = r"rolled back at [\d.]+ % of the traffic: success-rate, [\d.]+ % of its requests answered"
+    assert re.fullmatch(rolled_back, facts[5]["candidate killed in its canary"])
+    for number in (3, 5):
+        assert re.fullmatch(r"[\d,]+ requests answered, 0 failed", facts[number]["clients during it"])
     assert facts[7]["changes that failed"] == "1 of 2 deployments"
 
 
 def test_the_verbs_are_those_of_the_workflows_in_their_order_and_the_twin_is_seen(demo: Played) -> None:
-    played = demo_order.told((demo.folder / "demo" / "said.log").read_text(encoding="utf-8"))
+    log = (demo.folder / "demo" / "said.log").read_text(encoding="utf-8")
+    played = demo_order.told(log)
     assert demo_order.out_of_order(played) == []
     assert {workflow for workflow, _ in demo_order.plays(played)} == {"retrain.yml", "drift.yml", "promote.yml"}
     judged_first = ["repro", "gate", "record", *played]
+    assert len(re.findall(r"^\$ mergeline canary .*--stay$", log, re.MULTILINE)) == 2
+    assert len(re.findall(r"^\$ mergeline serve .*\n.*ready, ", log, re.MULTILINE)) >= 6
     decided_first = [*played, "drift", "decide", "performance"]
     assert demo_order.out_of_order(judged_first) == ["retrain.yml: repro gate record"]
     assert demo_order.out_of_order(decided_first) == ["drift.yml: drift decide performance"]
@@ -74,6 +82,27 @@ def test_commits_carry_the_days_of_the_flights_and_durations_those_of_the_clock(
     assert set(days) <= {"2013-04", "2013-05", "2013-06", "2013-07"}
     seconds = float(demo.acts[6]["facts"]["time to restore, median"].partition(" ")[0])
     assert 0 < seconds < 3600
+
+
+# ---- The canary's clients --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def july(demo: Played, tmp_path_factory: pytest.TempPathFactory) -> July:
+    return July.of(demo.kept(4) / "clone", tmp_path_factory.mktemp("july"))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.5])
+def test_no_reading_of_a_canary_says_that_the_scores_of_july_have_drifted(share: float, july: July) -> None:
+    for key in july.keys:
+        readings = july.readings(july.asked, key, share)
+        assert len(readings) > 200
+        assert max(readings) <= july.limit
+
+
+def test_the_twin_in_the_order_of_time_readings_do(july: July) -> None:
+    assert any(max(july.readings(july.in_time, key, 0.05)) > july.limit for key in july.keys)
+    assert any(max(july.readings(july.in_time, key, 0.25)) > july.limit for key in july.keys)
 
 
 # ---- What is planted -------------------------------------------------------------------------------------------------

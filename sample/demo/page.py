@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sample.demo.act import Act
-from sample.demo.place import Place
+from sample.demo.place import Place, ending
 
 from mergeline import files
 from mergeline.commands.publishing import read
@@ -17,6 +17,7 @@ from mergeline.site.facts import Page, Site
 from mergeline.site.frame import SKIP, framed, part, sentences
 from mergeline.site.page import contents, parts
 
+LONGEST_LINE = 500  # a command with its addresses and folders, and how it ended
 FOOTER = """
 <footer><p class="soft">Made by <code>make demo</code>: each figure was measured in this run, on real flights out
 of New York in 2013. A figure that is not as it has to be ends the demo. Commits carry the days of the flights; how
@@ -67,7 +68,7 @@ def _shown(act: Act) -> str:
 
 
 def _commands(place: Place) -> str:
-    lines = [f"$ {done.command}   # {done.seconds:.1f} s, exit code {done.code}" for done in place.commands]
-    listed = "".join(f"{page(line, 200)}\n" for line in lines)
+    lines = [f"$ {done.command}   # {ending(done)}" for done in place.commands]
+    listed = "".join(f"{page(line, LONGEST_LINE)}\n" for line in lines)
     box = elements.scrolling("Commands", f"<pre>{listed}</pre>")
     return part("commands", "Every command, in order", elements.folded(f"{len(lines)} commands", box))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from mergeline.commands.settings import load_params
-from mergeline.errors import ConfigurationError, VerificationError
+from sample.demo.interruption import held_back
+
+from mergeline.errors import VerificationError
 from mergeline.layout import PRODUCTION, STAGING
 from mergeline.params_file import edited
 
@@ -35,10 +36,13 @@ LEFT_OUT = ("AWS_", "DVC", "GIT_", "MERGELINE_", "MLFLOW_")
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that has ended: `seconds` by the clock, what it said on stdout and on stderr."""
+    """A command: what it said on stdout and on stderr, `seconds` by the clock until its end.
+
+    A server has no exit code yet, and the seconds are those until it was ready.
+    """
 
     command: str
-    code: int
+    code: int | None
     out: str
     err: str
     seconds: float
@@ -63,19 +67,16 @@ class Server:
 
     def stop(self) -> int:
         """End it as Kubernetes would; return its exit code."""
-        self.process.terminate()
-        try:
-            return self.process.wait(LONGEST_END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        return end(self.process)
 
 
 @dataclass(slots=True)
 class Place:
     """A clone with a bare origin beside it, both under `folder`; what runs in it finds nothing of the user's own.
 
-    `act` is the name of the act that plays, which every failure carries. `commands` are those that have run, in order.
+    `act` is the name of the act that plays, which every failure carries. `commands` are those that have run, in order;
+    `launched` are the processes that run beside them. All are in process groups of their own: Ctrl-C reaches the demo
+    alone, which ends them with all that they have started.
     Commits are of `today`, where a past year is played; with `since`, a second of the monotonic clock, time goes on
     from there.
     """
@@ -85,6 +86,7 @@ class Place:
     commands: list[Done] = field(default_factory=list)
     today: dt.datetime | None = None
     since: float | None = None
+    launched: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def go_to(self, moment: dt.datetime) -> None:
         """Let it be this moment now; from here on time passes as it does."""
@@ -144,9 +146,7 @@ class Place:
                 f"demo: {self.act}: expected `{name}` to end within {LONGEST_RUN_S:.0f} s, and it runs on"
             ) from err
         done = Done(name, ended.returncode, ended.stdout, ended.stderr, time.monotonic() - began)
-        self.commands.append(done)
-        with (self.folder / "said.log").open("a", encoding="utf-8") as said:
-            said.write(f"$ {name}\n{done.out}{done.err}exit code {done.code}, {done.seconds:.1f} s\n\n")
+        self.tell(done)
         if done.code not in allowed:
             last = " | ".join((done.err or done.out).strip().splitlines()[-SHOWN_LINES:])
             codes = " or ".join(map(str, allowed))
@@ -156,16 +156,36 @@ class Place:
             )
         return done
 
+    def tell(self, done: Done) -> None:
+        """Add a command to those that have run, and to the file that a person reads."""
+        self.commands.append(done)
+        with (self.folder / "said.log").open("a", encoding="utf-8") as said:
+            said.write(f"$ {done.command}\n{done.out}{done.err}{ending(done)}\n\n")
+
     def start_and_wait(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone to its end; raise `subprocess.TimeoutExpired` where it does not come."""
-        return subprocess.run(
+        process = None
+        try:
+            with held_back():
+                process = self._begin(command, subprocess.PIPE, subprocess.PIPE)
+            out, err = process.communicate(timeout=LONGEST_RUN_S)
+        except BaseException:  # time is over, or somebody ends the demo: no stage goes on without it
+            if process is not None:
+                kill(process)
+                process.communicate()
+            raise
+        said = (each.decode(errors="replace") for each in (out, err))
+        return subprocess.CompletedProcess(command, process.returncode, *said)
+
+    def _begin(self, command: list[str], out: int | IO[bytes], err: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             command,
             cwd=self.root,
             env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST_RUN_S,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            process_group=0,
         )
 
     def environment(self) -> dict[str, str]:
@@ -243,15 +263,14 @@ class Place:
 
     def start(self, *arguments: str) -> Server:
         """Start a server on a free port and wait until it is ready."""
-        port = free_port()
-        command = [sys.executable, "-m", "mergeline", "serve", "--port", str(port), "--wait-seconds", "0", *arguments]
-        with (self.folder / "servers.log").open("ab") as said:
-            process = subprocess.Popen(command, cwd=self.root, env=self.environment(), stdout=said, stderr=said)
+        port, began = free_port(), time.monotonic()
+        command = ("serve", "--port", str(port), "--wait-seconds", "0", *arguments)
+        process = self.launch(command, "servers.log")
         server = Server(f"http://127.0.0.1:{port}", process)
-        ends = time.monotonic() + LONGEST_START_S
-        while time.monotonic() < ends and process.poll() is None:
+        while time.monotonic() - began < LONGEST_START_S and process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{server.url}/readyz", timeout=5):  # noqa: S310  of this machine
+                    self.tell(Done(f"mergeline {' '.join(command)}", None, "", "", time.monotonic() - began))
                     return server
             except OSError:
                 time.sleep(POLL_S)
@@ -263,52 +282,46 @@ class Place:
             f" read {self.folder / 'servers.log'}"
         )
 
+    def launch(self, arguments: Sequence[str], log: str) -> subprocess.Popen[bytes]:
+        """Start `mergeline` in the clone and let it run; what it says goes to the file `log`."""
+        command = [sys.executable, "-m", "mergeline", *arguments]
+        with (self.folder / log).open("ab") as said, held_back():
+            process = self._begin(command, said, said)
+            self.launched.append(process)
+        return process
 
-def make_place(template: Path, folder: Path, every: int = 1, kind: type[Place] = Place) -> Place:
-    """Make a repository of the last commit of `template` in `folder`, which is made anew, with a bare origin.
+    def end(self) -> None:
+        """End whatever still runs here."""
+        for process in self.launched:
+            if process.poll() is None:
+                end(process)
 
-    Its history begins here, as that of a repository made by "Use this template" does. Of the sample's rows it keeps
-    one in `every`. Raises `ConfigurationError` where `template` is no Git repository with a commit.
+
+def ending(done: Done) -> str:
+    """How a command ended, or that it is ready.
+
+    >>> ending(Done("git push", 0, "", "", 1.23))
+    'exit code 0, 1.2 s'
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "home").mkdir(parents=True)
-    place = kind(folder, "set-up")
+    said = "ready" if done.code is None else f"exit code {done.code}"
+    return f"{said}, {done.seconds:.1f} s"
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """End a process by SIGTERM, where that does not help by SIGKILL; return its exit code."""
+    process.terminate()
     try:
-        made = subprocess.run(
-            ["git", "clone", "-q", "--depth", "1", template.resolve().as_uri(), str(place.root)],
-            env=place.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as err:
-        raise ConfigurationError("demo: git is not installed; the whole loop goes through it") from err
-    if made.returncode or not any(place.root.glob("*")):
-        raise ConfigurationError(
-            f"demo: expected a Git repository with a commit in {template.resolve()}, found none"
-            f" ({' '.join(made.stderr.split())[-200:]}); clone the template, or `git init` and commit"
-        )
-    shutil.rmtree(place.root / ".git")
-    place.git("init", "-q", "-b", "main")
-    if every > 1:
-        _thin(place, every)
-    place.git("add", "--all", "--force")
-    place.git("commit", "-q", "-m", "The template")
-    place.git("init", "-q", "--bare", "-b", "main", str(place.origin))
-    place.git("remote", "add", "origin", str(place.origin))
-    place.git("push", "-q", "--set-upstream", "origin", "main")
-    place.git("remote", "set-head", "origin", "main")
-    place.commands.clear()
-    return place
+        return process.wait(LONGEST_END_S)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        return process.wait()
 
 
-def _thin(place: Place, every: int) -> None:
-    """Keep one row in `every` of each month, and ask for as many rows fewer."""
-    import pandas as pd
-
-    for file in sorted((place.root / "sample").glob("*.parquet")):
-        pd.read_parquet(file).iloc[::every].reset_index(drop=True).to_parquet(file, index=False)
-    place.change_params({"validate.min_rows": load_params(place.root).validation.min_rows // every})
+def kill(process: subprocess.Popen[Any]) -> None:
+    """End a process, and all of its group where it leads one, at once."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def free_port() -> int:

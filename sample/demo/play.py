@@ -10,8 +10,9 @@ from pathlib import Path
 
 from sample.demo.act import Act
 from sample.demo.acts import Part, Story, broken, first_pull_request, proven, refused, retrained, reverted
+from sample.demo.clone import make_place
 from sample.demo.page import write_page
-from sample.demo.place import Place, make_place
+from sample.demo.place import Place
 from sample.demo.watch import watched
 
 from mergeline.errors import MergelineError, VerificationError
@@ -40,7 +41,9 @@ def play(
     """Play all acts, write the page after each, and return what they have shown.
 
     `template` is the repository, whose last commit is played with; `folder` is made anew; of the flights one in `every`
-    is taken; `kind` runs the commands. Raises an error with the act's name where something is not as it has to be.
+    is taken; `kind` runs the commands. `say` hears where the page is when it is first written, and once more where the
+    play breaks off. Raises an error with the act's name where something is not as it has to be. However it ends, what
+    it has started ends with it.
     """
     for line in set_up():
         say(line)
@@ -55,8 +58,15 @@ def play(
             shown.append(act)
             write_page(folder / PAGE, story.place, shown, of=len(parts))
             say(f"{name}: {'; '.join(f'{each.name} {each.value}' for each in act.facts[:3])} ({act.seconds:.0f} s)")
+            if len(shown) == 1:
+                say(f"see {folder / PAGE}, which grows with every act")
+    except BaseException:
+        if shown:
+            say(f"see {folder / PAGE} for the acts that held")
+        raise
     finally:
         story.end()
+        story.place.end()
     return tuple(shown)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from sample.demo.act import Fact
-from sample.demo.place import free_port
+from sample.demo.place import Done, free_port, kill
 from sample.demo.traffic import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
     from sample.demo.acts import Story
@@ -24,6 +23,13 @@ INTERVAL_S = 1.0
 A_SECOND = 150.0  # so that a step of 5 % has the 20 requests that a measurement needs within its window
 PATIENCE_S = 60.0
 LONGEST_S = 180.0
+# what a measurement of the AnalysisTemplate is, in words
+MEASURED: Mapping[str, Callable[[float], str]] = {
+    "success-rate": lambda value: f"{100 * value:.1f} % of its requests answered",
+    "refusals": lambda value: f"{100 * value:.1f} percentage points more refused than by the stable server",
+    "latency": lambda value: f"95th percentile {value:.1f} times that of the stable server",
+    "score-drift": lambda value: f"scores moved by a PSI of {value:.2f} beyond chance",
+}
 
 
 def canary(story: Story, rows: pd.DataFrame) -> tuple[Fact, ...]:
@@ -37,7 +43,7 @@ def canary(story: Story, rows: pd.DataFrame) -> tuple[Fact, ...]:
     steps = ", ".join(f"{step['share']:g}" for step in record["steps"])
     return (
         Fact("canary", f"{steps} and then 100 % of live traffic, promoted"),
-        Fact("requests during it", f"{clients.answered} answered, {clients.failed} failed"),
+        Fact("clients during it", asked(clients)),
     )
 
 
@@ -53,9 +59,22 @@ def failing_canary(story: Story, rows: pd.DataFrame) -> tuple[Fact, ...]:
     place.expect(clients.failed == 0, f"no request that fails while the candidate dies, found {clients.failed}")
     place.expect(story.running().process.poll() is None, "the stable server to go on")
     return (
-        Fact("candidate killed in its canary", f"rolled back: {record['said']}"),
-        Fact("requests during it", f"{clients.answered} answered, {clients.failed} failed"),
+        Fact("candidate killed in its canary", f"rolled back at {went_back(record)}"),
+        Fact("clients during it", asked(clients)),
     )
+
+
+def asked(clients: Clients) -> str:
+    """What clients got."""
+    return f"{clients.answered:,} requests answered, {clients.failed:,} failed"
+
+
+def went_back(record: Mapping[str, Any]) -> str:
+    """The share at which a canary went back, and what was measured there last, with its unit."""
+    step, metric = record["steps"][-1], str(record["metric"])
+    values = [value for each in step["measurements"] if each["metric"] == metric for value in each["values"]]
+    said = MEASURED[metric](float(values[-1])) if values and metric in MEASURED else record["said"]
+    return f"{step['share']:g} % of the traffic: {metric}, {said}"
 
 
 def tampered(story: Story) -> tuple[Fact, ...]:
@@ -99,13 +118,12 @@ def _moved(
     place, port = story.place, free_port()
     record = place.folder / "canary.json"
     record.unlink(missing_ok=True)
-    command = [
-        *(sys.executable, "-m", "mergeline", "canary", "--stable", story.running().url, "--candidate", candidate.url),
-        *("--port", str(port), "--interval", str(INTERVAL_S), "--patience", str(PATIENCE_S), "--record", str(record)),
-        "--stay",
-    ]
-    with (place.folder / "canaries.log").open("ab") as said:
-        process = subprocess.Popen(command, cwd=place.root, env=place.environment(), stdout=said, stderr=said)
+    command = (
+        *("canary", "--stable", story.running().url, "--candidate", candidate.url, "--port", str(port)),
+        *("--interval", str(INTERVAL_S), "--patience", str(PATIENCE_S), "--record", str(record), "--stay"),
+    )
+    began = time.monotonic()
+    process = place.launch(command, "canaries.log")
     try:
         _listening(place, process, port)
         with Clients(f"http://127.0.0.1:{port}", rows, story.settings, A_SECOND) as clients:
@@ -117,8 +135,9 @@ def _moved(
         code = process.wait(20)
     finally:
         if process.poll() is None:
-            process.kill()
+            kill(process)
             process.wait()
+    place.tell(Done(f"mergeline {' '.join(command)}", code, "", "", time.monotonic() - began))
     place.expect(record.exists(), f"a canary that comes to a decision; read {place.folder / 'canaries.log'}")
     return code, json.loads(record.read_text(encoding="utf-8")), clients
 

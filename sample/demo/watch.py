@@ -68,7 +68,8 @@ def watched(story: Story) -> Act:
         (
             "Every flight from April to June is asked of the running server; what became of it comes three days later."
             " Each month the check compares weeks with the training rows, joins the labels, and weighs both into one"
-            " decision. It ends in a branch with the new partitions, for a pull request."
+            " decision. It ends in a branch with the new partitions, for a pull request. A retraining after April or"
+            " May alone is not followed here, because its gate would refuse it: `docs/a-year.md` follows both."
         ),
         (*facts, drifted, lost, Fact("branch", f"retrain/auto, with {', '.join(partitions)}")),
         links,

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sample.demo.acts import Story, first_pull_request
-from sample.demo.place import Place, make_place
+from sample.demo.clone import make_place
+from sample.demo.interruption import Interruption, interruptible
+from sample.demo.place import Place
 from sample.demo.traffic import replay
 from sample.demo.watch import check, is_written
 
@@ -104,6 +106,7 @@ def played(folder: Path, *, follow: bool) -> Year:
             start += WEEK
     finally:
         story.end()
+        place.end()
     # the windows after the last week are empty, which is a failure and no pass
     found = (0, DegradationFound.exit_code, DataError.exit_code)
     place.run("performance", "--now", (END + LABELS_IN).isoformat(), code=found)
@@ -226,9 +229,10 @@ def main() -> int:
     """Play both years and write the page; return the exit code."""
     folder = TEMPLATE / LOCAL_STATE / "year"
     try:
-        followed = played(folder / "followed", follow=True)
-        alone = played(folder / "alone", follow=False)
-    except MergelineError as err:
+        with interruptible():
+            followed = played(folder / "followed", follow=True)
+            alone = played(folder / "alone", follow=False)
+    except (MergelineError, Interruption) as err:
         print(err, file=sys.stderr)
         return err.exit_code
     files.write_text(PAGE, page(followed, alone))
