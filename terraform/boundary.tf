@@ -46,7 +46,7 @@ resource "aws_iam_policy" "boundary" {
         Sid    = "OurKeys"
         Effect = "Allow"
         Action = [
-          "kms:CreateGrant", "kms:EnableKeyRotation", "kms:PutKeyPolicy", "kms:Sign", "kms:TagResource",
+          "kms:CreateGrant", "kms:EnableKeyRotation", "kms:Encrypt", "kms:PutKeyPolicy", "kms:Sign", "kms:TagResource",
           "kms:UntagResource", "kms:UpdateKeyDescription",
         ]
         Resource = [aws_kms_key.data.arn, aws_kms_key.signing.arn]

@@ -65,7 +65,7 @@ resource "aws_eks_cluster" "main" {
     public_access_cidrs     = length(var.cluster.public_access_cidrs) > 0 ? var.cluster.public_access_cidrs : null
   }
 
-  depends_on = [aws_cloudwatch_log_group.cluster, aws_iam_role_policy_attachment.service]
+  depends_on = [aws_cloudwatch_log_group.cluster, aws_iam_role_policy_attachment.service, aws_iam_role_policy.service]
 }
 
 resource "aws_launch_template" "node" {

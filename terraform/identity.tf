@@ -46,7 +46,7 @@ resource "aws_iam_role" "github" {
   name                 = "${var.name}-${each.key}"
   path                 = "/${var.name}/"
   permissions_boundary = aws_iam_policy.boundary.arn
-  max_session_duration = each.key == "train" ? 21600 : 3600
+  max_session_duration = contains(["train", "release"], each.key) ? 21600 : 3600 # TRAIN_MINUTES may be 360
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -1,7 +1,9 @@
-# Alarms on what `mergeline cloud publish` reads from the prediction log, and on the bill. No data is an alarm too.
+# Alarms on what `mergeline cloud publish` reads from the prediction log, and on the bill. Where nothing is published the
+# heartbeat's is one; the other two are silent then.
 
 locals {
-  metrics_namespace = "Mergeline/${var.name}"
+  metrics_namespace  = "Mergeline/${var.name}"
+  metrics_dimensions = { Environment = "production" }
 
   alarms = {
     latency = {
@@ -11,7 +13,7 @@ locals {
       comparison  = "GreaterThanThreshold"
       hours       = 1
       of          = 1
-      missing     = "notBreaching" # a log that says nothing is the heartbeat's to tell
+      filled      = false # a log that says nothing is the heartbeat's to tell
       description = "One prediction in a hundred takes more than 250 ms."
     }
     errors = {
@@ -21,7 +23,7 @@ locals {
       comparison  = "GreaterThanThreshold"
       hours       = 1
       of          = 1
-      missing     = "notBreaching"
+      filled      = false
       description = "More than one prediction in a hundred fails."
     }
     drift-heartbeat = {
@@ -29,10 +31,10 @@ locals {
       statistic   = "Sum"
       threshold   = 1
       comparison  = "LessThanThreshold"
-      hours       = 24
-      of          = 1
-      missing     = "breaching"
-      description = "The scheduled look at drift has not ended well for a day: the schedule has died, or what it reads is away."
+      hours       = 6
+      of          = 5 # 30 hours, as decide.heartbeat_hours: the next run may be late
+      filled      = true
+      description = "The scheduled look at drift has not ended well for 30 hours: the schedule has died, or what it reads is away."
     }
   }
 }
@@ -70,17 +72,45 @@ resource "aws_cloudwatch_metric_alarm" "main" {
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.description
-  namespace           = local.metrics_namespace
-  metric_name         = each.value.metric
-  dimensions          = { Environment = "production" }
-  statistic           = each.value.statistic
   comparison_operator = each.value.comparison
   threshold           = each.value.threshold
-  period              = each.value.hours * 3600
   evaluation_periods  = each.value.of
-  treat_missing_data  = each.value.missing
-  alarm_actions       = [aws_sns_topic.alarms.arn]
-  ok_actions          = [aws_sns_topic.alarms.arn]
+  treat_missing_data  = each.value.filled ? "breaching" : "notBreaching"
+
+  # CloudWatch looks further back for older points before it counts one as missing, so that the last beat would go on
+  # counting. Where missing is an alarm, nothing is missing: it is 0.
+  namespace   = each.value.filled ? null : local.metrics_namespace
+  metric_name = each.value.filled ? null : each.value.metric
+  dimensions  = each.value.filled ? null : local.metrics_dimensions
+  statistic   = each.value.filled ? null : each.value.statistic
+  period      = each.value.filled ? null : each.value.hours * 3600
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+
+  dynamic "metric_query" {
+    for_each = each.value.filled ? ["FILL(published, 0)"] : []
+    content {
+      id          = "filled"
+      expression  = metric_query.value
+      label       = each.value.metric
+      return_data = true
+    }
+  }
+
+  dynamic "metric_query" {
+    for_each = each.value.filled ? [each.value] : []
+    content {
+      id = "published"
+      metric {
+        namespace   = local.metrics_namespace
+        metric_name = metric_query.value.metric
+        dimensions  = local.metrics_dimensions
+        stat        = metric_query.value.statistic
+        period      = metric_query.value.hours * 3600
+      }
+    }
+  }
 }
 
 resource "aws_budgets_budget" "monthly" {

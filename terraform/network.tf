@@ -1,7 +1,7 @@
 # A VPC over three zones: a public subnet for the NAT, a private one for everything else.
 
 locals {
-  zones = slice(data.aws_availability_zones.here.names, 0, 3)
+  zones = slice(data.aws_availability_zones.here.names, 0, min(3, length(data.aws_availability_zones.here.names)))
 }
 
 resource "aws_vpc" "main" {

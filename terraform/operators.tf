@@ -169,7 +169,7 @@ locals {
     # What watches
     {
       actions   = ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource"]
-      resources = ["${local.arns.logs}:log-group:/${var.name}/*", "${local.arns.logs}:log-group:/aws/eks/${var.name}/*"]
+      resources = [for each in ["/${var.name}/*", "/aws/eks/${var.name}/*", "/aws/sagemaker/Endpoints/${var.name}*"] : "${local.arns.logs}:log-group:${each}"]
     },
     {
       actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:UntagResource"]

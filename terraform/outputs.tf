@@ -50,7 +50,7 @@ output "prediction_logs" {
 }
 
 output "mlflow_artifacts" {
-  description = "For `mlflow server --artifacts-destination`."
+  description = "For `mlflow server --artifacts-destination`; whoever runs that server gives it a role that reads and adds here."
   value       = "s3://${aws_s3_bucket.main["mlflow"].id}"
 }
 

@@ -73,6 +73,7 @@ locals {
 
   # What services may beside what AWS keeps for them.
   service_permissions = {
+    cluster   = [{ actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:ListGrants"], resources = [aws_kms_key.data.arn] }] # its secrets
     flow-logs = [{ actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], resources = ["${local.arns.logs}:log-group:/${var.name}/flow:*"] }]
     sagemaker = concat(local.read.models, [
       { actions = ["ecr:GetAuthorizationToken"], resources = ["*"] },

@@ -15,11 +15,19 @@ data "aws_caller_identity" "here" {}
 data "aws_partition" "here" {}
 data "aws_availability_zones" "here" {
   #checkov:skip=CKV_AWS_394: the first three by name are taken; a zone that AWS adds comes after them
-  state = "available"
+  state            = "available"
+  exclude_zone_ids = ["use1-az3", "usw1-az2", "cac1-az3"] # where EKS takes no subnet of a cluster
 
   filter {
     name   = "opt-in-status" # no local zone
     values = ["opt-in-not-required"]
+  }
+
+  lifecycle {
+    postcondition {
+      condition     = length(self.names) >= 3
+      error_message = "region: expected three zones that EKS takes, found ${length(self.names)} in ${var.region}; choose another region."
+    }
   }
 }
 

@@ -1,4 +1,5 @@
-# The images of the server and of training. They are pushed and named by their digest: that one has no tag says nothing.
+# The images of the server and of training. They are pushed and named by their digest: that one has no tag says nothing,
+# and a registry does not know which of them production runs. So only age counts, and it is long.
 
 resource "aws_ecr_repository" "main" {
   for_each = toset(["server", "trainer"])
@@ -23,8 +24,8 @@ resource "aws_ecr_lifecycle_policy" "main" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "The newest thousand: a build leaves four with its attestations and its signature"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 1000 }
+      description  = "Without a tag, and two years old: a release is built again long before"
+      selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 730 }
       action       = { type = "expire" }
     }]
   })

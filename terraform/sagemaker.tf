@@ -50,8 +50,18 @@ resource "aws_sagemaker_endpoint_configuration" "server" {
   }
 }
 
-resource "aws_sagemaker_endpoint" "server" {
+# SageMaker would make it by itself, and keep it for ever.
+resource "aws_cloudwatch_log_group" "sagemaker" {
   count = length(aws_sagemaker_model.server)
+
+  name              = "/aws/sagemaker/Endpoints/${var.name}"
+  retention_in_days = local.profile.log_days
+  kms_key_id        = aws_kms_key.data.arn
+}
+
+resource "aws_sagemaker_endpoint" "server" {
+  count      = length(aws_sagemaker_model.server)
+  depends_on = [aws_cloudwatch_log_group.sagemaker]
 
   name                 = var.name
   endpoint_config_name = aws_sagemaker_endpoint_configuration.server[0].name

@@ -130,7 +130,7 @@ resource "aws_s3_bucket_policy" "main" {
         Resource  = [local.bucket[each.key], "${local.bucket[each.key]}/*"]
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       },
-      # What names no key gets the bucket's; what names another one is refused.
+      # What names no key gets the bucket's; what names another one, or brings its own along, is refused.
       {
         Sid       = "OurKeyOnly"
         Effect    = "Deny"
@@ -141,6 +141,14 @@ resource "aws_s3_bucket_policy" "main" {
           Null            = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = "false" }
           StringNotEquals = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = aws_kms_key.data.arn }
         }
+      },
+      {
+        Sid       = "NoKeyOfCallers"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:PutObject"
+        Resource  = "${local.bucket[each.key]}/*"
+        Condition = { Null = { "s3:x-amz-server-side-encryption-customer-algorithm" = "false" } }
       },
       {
         Sid       = "KmsOnly"

@@ -17,6 +17,11 @@ variable "region" {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
     error_message = "region: expected a region such as eu-central-1."
   }
+
+  validation {
+    condition     = !startswith(var.region, "cn-")
+    error_message = "region: expected one outside China, where the services of AWS go by other names."
+  }
 }
 
 variable "owner" {
@@ -81,16 +86,22 @@ variable "github" {
 
 variable "cluster" {
   description = <<-EOT
-    EKS: its version, the roles that administer it, and the networks that reach its API from outside the VPC; without
+    EKS: the roles that administer it, its version, and the networks that reach its API from outside the VPC; without
     one it is private. AWS upgrades a cluster by itself when its version leaves standard support; docs/cloud.md has the
     days.
   EOT
   type = object({
+    admin_role_arns     = list(string)
     version             = optional(string, "1.35")
-    admin_role_arns     = optional(list(string), [])
     public_access_cidrs = optional(list(string), [])
   })
-  default = {}
+
+  validation {
+    condition = length(var.cluster.admin_role_arns) > 0 && alltrue([
+      for each in var.cluster.admin_role_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\\w+=,.@/-]+$", each))
+    ])
+    error_message = "cluster.admin_role_arns: expected at least one role such as arn:aws:iam::123456789012:role/Admin; who makes a cluster does not administer it."
+  }
 
   validation {
     condition     = can(regex("^1\\.(3[4-9]|[4-9][0-9])$", var.cluster.version))

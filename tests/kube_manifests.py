@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from tools import tool
 
-from mergeline.release.manifests import NO_RELEASE, Release, format_release
+from mergeline.release.manifests import Release, format_release
 
 K8S = Path(__file__).parents[1] / "k8s"
 OVERLAYS = ("staging", "production")
@@ -84,8 +84,7 @@ def rendered(overlay: str, components: Iterable[str] = (), which: Release = RELE
 def _text(overlay: str, components: frozenset[str], which: Release, key: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = copy_to(Path(folder)) / "overlays" / overlay
-        if which != NO_RELEASE:
-            release(place, which)
+        release(place, which)
         switch_on(place, sorted(components), key)
         return json.dumps(render(place))
 

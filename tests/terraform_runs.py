@@ -36,6 +36,7 @@ SETTINGS = {
     "owner": "ml-team",
     "expires": "2030-01-31",
     "github": {"owner": "acme", "owner_id": 12, "repository": "model", "repository_id": 345},
+    "cluster": {"admin_role_arns": ["arn:aws:iam::123456789012:role/Admin"]},
     "alarms": {"emails": ["ml-team@example.com"], "monthly_budget_usd": 300},
 }
 ACCOUNT = "123456789012"

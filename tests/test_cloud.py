@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -13,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from repositories import TEMPLATE
 from terraform_runs import begin, has_all, shared_folder
 
 from mergeline.cli import main
-from mergeline.cloud.destroy import empty_registry
+from mergeline.cloud.asking import Aws
+from mergeline.cloud.destroy import empty_registry, is_going
+from mergeline.cloud.made import Made
 from mergeline.errors import ServiceError
 from mergeline.github.settings import PARTS
 
+DESTROY = "mergeline.cloud.destroy"
+SOURCES = sorted((TEMPLATE / "src/mergeline/cloud").glob("*.py"))
 ROLE = "arn:aws:iam::123456789012:role/mergeline/mergeline-"
 OUTPUTS: dict[str, Any] = {
     "name": "mergeline",
@@ -203,8 +210,6 @@ def test_gh_that_is_not_there_or_refuses_is_one_line(
 
 
 def test_the_outputs_name_variables_of_the_workflows_and_no_part_of_aws_is_forgotten() -> None:
-    from repositories import TEMPLATE
-
     text = (TEMPLATE / "terraform/outputs.tf").read_text()
     named = {line.split("=")[0].strip() for line in text.splitlines() if line.strip()[:1].isupper() and " = " in line}
     settings = {each.name for part in PARTS for each in (*part.own, *part.shared) if not each.secret}
@@ -307,6 +312,73 @@ def test_the_twin_without_what_was_kept_there_is_nothing_to_go_by(
     capsys.readouterr()
     assert main(half) == 2
     assert said in capsys.readouterr().err
+
+
+def of_aws(service: str) -> Any:
+    """The client of a service of the account."""
+    from botocore.session import Session
+
+    return Session().create_client(service, region_name="eu-central-1")
+
+
+def test_an_instance_that_has_ended_is_not_left_and_one_that_runs_is(
+    half: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ec2 = of_aws("ec2")
+    ours = [{"ResourceType": "instance", "Tags": [{"Key": "Project", "Value": "mergeline"}]}]
+    [made] = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1, TagSpecifications=ours)["Instances"]
+    assert main(half) == 7
+    assert main(half) == 6
+    assert f"instance/{made['InstanceId']}" in capsys.readouterr().err
+    ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
+    tagged = of_aws("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "Project", "Values": ["mergeline"]}])
+    assert len(tagged["ResourceTagMappingList"]) == 1  # as AWS does for an hour
+    assert main(half) == 0
+
+
+@pytest.mark.parametrize("kind", ["volume", "natgateway"])
+def test_what_ec2_no_longer_knows_is_gone_and_what_it_shows_is_not(half: list[str], kind: str) -> None:
+    ec2, aws = of_aws("ec2"), Aws("eu-central-1")
+    if kind == "volume":
+        named = ec2.create_volume(AvailabilityZone="eu-central-1a", Size=1)["VolumeId"]
+    else:
+        [subnet, *_] = ec2.describe_subnets()["Subnets"]
+        given = {"SubnetId": subnet["SubnetId"], "ConnectivityType": "private"}
+        named = ec2.create_nat_gateway(**given)["NatGateway"]["NatGatewayId"]
+    arn = f"arn:aws:ec2:eu-central-1:123456789012:{kind}/{named}"
+    assert not is_going(arn, aws)
+    if kind == "volume":
+        ec2.delete_volume(VolumeId=named)
+        assert is_going(arn, aws)
+    assert is_going(f"arn:aws:ec2:eu-central-1:123456789012:{kind}/{named[:-8]}00000000", aws)
+
+
+LOGS = ("/mergeline/flow", "/aws/eks/mergeline/cluster", "/aws/sagemaker/Endpoints/mergeline")
+LOGS_OF_OTHERS = ["/aws/eks/mergeline-2/cluster", "/aws/sagemaker/Endpoints/mergeline-2", "/mergeline-2/flow"]
+
+
+def test_groups_of_logs_that_a_service_made_again_are_deleted_and_those_of_others_stay(
+    half: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = of_aws("logs")
+    for each in (*LOGS, *LOGS_OF_OTHERS):
+        logs.create_log_group(logGroupName=each)
+    assert main(half) == 7
+    with monkeypatch.context() as while_one_is_made_again:
+        while_one_is_made_again.setattr(DESTROY + ".forget_logs", lambda *_: None)
+        assert main(half) == 6
+    said = capsys.readouterr().err
+    assert [each for each in (*LOGS, *LOGS_OF_OTHERS) if f"log group {each}" in said] == list(LOGS)
+    assert main(half) == 0
+    assert sorted(each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]) == LOGS_OF_OTHERS
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov"])
+def test_the_boundary_and_the_topic_are_looked_for_in_the_accounts_own_partition(partition: str) -> None:
+    made = Made.of({name: {"value": value} for name, value in OUTPUTS.items()}, "here")
+    roles = {name: value.replace("arn:aws:", f"arn:{partition}:") for name, value in made.variables.items()}
+    assert dataclasses.replace(made, variables=roles).partition == partition
+    assert re.findall(r"arn:aws:", "".join(each.read_text() for each in SOURCES)) == []
 
 
 class Registry:

@@ -65,7 +65,7 @@ def test_profiles_are_what_they_say_and_bad_settings_are_refused(initialised: Pa
     shutil.copy(CONFIGURATION / "terraform.tfvars.example", initialised / "terraform.tfvars")
     done = run(initialised, environment(initialised.parent / "home"), "test")
     assert done.code == 0, done.said
-    assert "Success! 9 passed, 0 failed." in done.said
+    assert "Success! 12 passed, 0 failed." in done.said
 
 
 def test_the_provider_is_one_release_from_the_public_registry_with_the_hashes_of_every_platform() -> None:

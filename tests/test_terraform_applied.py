@@ -116,6 +116,7 @@ def test_the_table_of_costs_counts_what_is_planned_and_small_is_under_ten_dollar
     small, standard = (sum(int(row[column]) * float(row[3]) for row in rows) for column in (1, 2))
     assert small < 10
     assert f"`small` comes to {small:.0f} dollars a day, `standard` to {standard:.0f}" in text
+    assert f", or {round(3 * small)}0 and {round(3 * standard)}0 a month" in text
 
 
 # ---- Who becomes a role (S2) -----------------------------------------------------------------------------------------
@@ -236,6 +237,7 @@ ALLOWED = {
     "pod-production": READ | {"s3:PutObject", "kms:GenerateDataKey"},
     "pod-autoscaler": SEE | {"eks:DescribeNodegroup", "autoscaling:SetDesiredCapacity",
                              "autoscaling:TerminateInstanceInAutoScalingGroup"},
+    "cluster": {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:ListGrants"},
     "flow-logs": {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
     "sagemaker": READ | PULL | {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
     # Terraform's own: no pattern either, and nothing that reads what is stored
@@ -586,6 +588,7 @@ def test_the_prediction_log_and_mlflows_artifacts_are_put_and_read(
         pytest.param(
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:eu-central-1:1:key/other"}, id="other"
         ),
+        pytest.param({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, id="the caller's own"),
     ],
 )
 def test_what_is_not_encrypted_by_our_key_is_refused(cloud: Cloud, given: dict[str, str]) -> None:
@@ -593,6 +596,36 @@ def test_what_is_not_encrypted_by_our_key_is_refused(cloud: Cloud, given: dict[s
 
     with pytest.raises(ClientError, match=r"403|AccessDenied"):
         cloud.client("s3").put_object(Bucket="mergeline-123456789012-dvc", Key="a", Body=b"a", **given)
+
+
+def test_the_twin_without_its_statement_a_key_of_the_callers_own_is_taken(cloud: Cloud) -> None:
+    given = {"s3:x-amz-server-side-encryption-customer-algorithm": "AES256"}
+    for each in cloud.planned("aws_s3_bucket_policy").values():
+        document, at = json.loads(each["policy"]), f"arn:aws:s3:::{each['bucket']}/a"
+        given |= {"s3:if-none-match": "*", "aws:SecureTransport": "true"}
+        assert says(document, "s3:PutObject", at, given) is False
+        rest = [part for part in statements(document) if part["Sid"] != "NoKeyOfCallers"]
+        assert says({"Statement": rest}, "s3:PutObject", at, given) is None
+
+
+def test_the_cluster_encrypts_its_secrets_by_our_key_and_by_no_other(cloud: Cloud) -> None:
+    policy = json.loads(permitted(cloud)["cluster"])
+    [key] = [each["arn"] for each in cloud.planned("aws_kms_key").values() if each["key_usage"] == "ENCRYPT_DECRYPT"]
+    other = "arn:aws:kms:eu-central-1:123456789012:key/other"
+    for action in ("kms:Encrypt", "kms:Decrypt", "kms:ListGrants", "kms:DescribeKey"):
+        assert says(policy, action, key, {}) is says(bounds(cloud), action, key, {}) is True
+        assert says(policy, action, other, {}) is None
+    assert says(bounds(cloud), "kms:Encrypt", other, {}) is None
+
+
+def test_an_image_goes_by_age_alone_and_never_within_two_years(cloud: Cloud) -> None:
+    policies = cloud.planned("aws_ecr_lifecycle_policy")
+    assert len(policies) == 2
+    for each in policies.values():
+        [rule] = json.loads(each["policy"])["rules"]
+        told = rule["selection"]
+        assert (told["tagStatus"], told["countType"], told["countUnit"]) == ("untagged", "sinceImagePushed", "days")
+        assert told["countNumber"] >= 730
 
 
 def test_every_bucket_refuses_what_comes_without_tls(cloud: Cloud) -> None:

@@ -16,8 +16,10 @@ from terraform_runs import Cloud, applied, begin, needed, shared_folder
 
 from mergeline.cli import main
 from mergeline.cloud.destroy import empty_bucket
+from mergeline.cloud.publish import figures
 from mergeline.heartbeat import Beat, write_beat
-from mergeline.logstore import open_log
+from mergeline.logstore import LogStore, open_log
+from mergeline.params.decide import DecideParams
 
 BUCKET = "mergeline-123456789012-{}"
 
@@ -176,22 +178,65 @@ def test_what_is_published_is_what_the_alarms_wait_for_and_an_old_beat_is_none(
     write_beat(log, Beat(now - dt.timedelta(hours=30), 26.0))
     capsys.readouterr()
     assert main(command) == 0
-    assert capsys.readouterr().out == "published of 100 predictions: LatencyP99 99, ErrorShare 0.02\n"
-    write_beat(log, Beat(now - dt.timedelta(hours=2), 26.0))
+    assert capsys.readouterr().out == "published of 100 predictions: LatencyP99 99, ErrorShare 0.02, DriftRuns 0\n"
+    beat = now - dt.timedelta(minutes=20)
+    write_beat(log, Beat(beat, 26.0))
     assert main(command) == 0
-    assert "DriftRuns 1" in capsys.readouterr().out
+    assert f"DriftRuns 1 of {beat:%Y-%m-%d %H:%M} UTC\n" in capsys.readouterr().out
     found = {
         (each["Namespace"], each["MetricName"], *((d["Name"], d["Value"]) for d in each["Dimensions"]))
         for each in copy.client("cloudwatch").list_metrics(Namespace="Mergeline/mergeline")["Metrics"]
     }
     waited_for = {
         (each["namespace"], each["metric_name"], *each["dimensions"].items())
-        for each in copy.planned("aws_cloudwatch_metric_alarm").values()
+        for alarm in copy.planned("aws_cloudwatch_metric_alarm").values()
+        for each in ([query["metric"][0] for query in alarm["metric_query"] if query["metric"]] or [alarm])
     }
     assert waited_for == found
     assert len(waited_for) == 3
     log.put(f"predictions/date={now:%Y-%m-%d}/hour={now:%H}/bad.parquet", b"no Parquet")
     assert main(command) == 3
+
+
+Point = tuple[dt.datetime, float]
+
+
+def rings(alarm: dict[str, Any], points: list[Point], now: dt.datetime) -> bool:
+    """Whether the alarm of the heartbeat rings: by its expression a window without a point is 0, none is missing."""
+    published, filled = sorted(alarm["metric_query"], key=lambda each: str(each["expression"]))
+    assert (filled["expression"], filled["return_data"]) == (f"FILL({published['id']}, 0)", True)
+    assert (alarm["comparison_operator"], published["metric"][0]["stat"]) == ("LessThanThreshold", "Sum")
+    window = dt.timedelta(seconds=published["metric"][0]["period"])
+    ends = [now - back * window for back in range(alarm["evaluation_periods"])]
+    sums = [sum(value for at, value in points if end - window <= at < end) for end in ends]
+    return all(each < alarm["threshold"] for each in sums)
+
+
+def sent(log: LogStore, now: dt.datetime, *, at_its_time: bool = True) -> list[Point]:
+    """What a run sends of the heartbeat, or would send if a beat counted when it is sent."""
+    data = [each for each in figures(log, now, 24).data() if each["MetricName"] == "DriftRuns"]
+    return [(each.get("Timestamp", now) if at_its_time else now, each["Value"]) for each in data]
+
+
+def test_r12_a_run_that_fails_is_heard_of_within_30_hours_of_the_last_good_one_and_a_late_one_is_no_alarm(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    alarm = cloud.planned("aws_cloudwatch_metric_alarm")['aws_cloudwatch_metric_alarm.main["drift-heartbeat"]']
+    [window] = [each["metric"][0]["period"] for each in alarm["metric_query"] if each["metric"]]
+    assert window * alarm["evaluation_periods"] == DecideParams().heartbeat_hours * 3600
+    log = open_log(str(tmp_path / "log"), tmp_path)
+    good = dt.datetime(2030, 1, 1, 6, 30, tzinfo=dt.UTC)
+    write_beat(log, Beat(good, 30.0))
+    points, failed = sent(log, good), good + dt.timedelta(hours=23, minutes=58)
+    again, naive = sent(log, failed), sent(log, failed, at_its_time=False)
+    late = good + dt.timedelta(hours=29)
+    assert not rings(alarm, points, late)
+    heard = good + dt.timedelta(hours=30, minutes=1)
+    assert rings(alarm, points + again, heard)
+    assert not rings(alarm, points + naive, heard)  # the twin: yesterday's beat, sent today
+    assert [value for _, value in sent(log, good + dt.timedelta(hours=25))] == [0.0]
+    write_beat(log, Beat(late, 30.0))
+    assert not rings(alarm, points + sent(log, late), heard)
 
 
 def test_a_workflow_publishes_by_its_settings_without_terraform_and_says_which_is_missing(
@@ -207,8 +252,8 @@ def test_a_workflow_publishes_by_its_settings_without_terraform_and_says_which_i
         monkeypatch.setenv(name, value)
     capsys.readouterr()
     assert main(command) == 0
-    assert capsys.readouterr().out == "published of 1 predictions: LatencyP99 7, ErrorShare 0\n"
-    assert len(copy.client("cloudwatch").list_metrics(Namespace="Mergeline/ours")["Metrics"]) == 2
+    assert capsys.readouterr().out == "published of 1 predictions: LatencyP99 7, ErrorShare 0, DriftRuns 0\n"
+    assert len(copy.client("cloudwatch").list_metrics(Namespace="Mergeline/ours")["Metrics"]) == 3
     for missing in ("AWS_REGION", "MERGELINE_LOG"):
         with monkeypatch.context() as without_it:
             without_it.delenv(missing)

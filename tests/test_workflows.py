@@ -20,7 +20,7 @@ import pytest
 import yaml
 from rehearsal import ask
 from repositories import TEMPLATE
-from workflow_questions import event, forks, unguarded, value
+from workflow_questions import event, forks, lasting, unguarded, value
 from workflow_rules import (
     Workflow,
     attempts,
@@ -28,8 +28,10 @@ from workflow_rules import (
     least_privilege,
     loops,
     pins,
+    private,
     pull_request_code,
     runners,
+    signatures,
     triggers,
 )
 
@@ -57,6 +59,16 @@ def known_pins() -> dict[str, str]:
     return found
 
 
+def longest() -> dict[str, int]:
+    """The seconds that each role of a workflow may last, as terraform/ has them."""
+    text = (TEMPLATE / "terraform/identity.tf").read_text()
+    [(long, most, least)] = re.findall(
+        r"max_session_duration = contains\(\[(.*?)\], each\.key\) \? (\d+) : (\d+)", text
+    )
+    roles = re.findall(r"^    (\w+) += \[", text.partition("environments = {")[2].partition("}")[0], re.MULTILINE)
+    return {each: int(most if f'"{each}"' in long else least) for each in roles}
+
+
 def all_rules(workflow: Workflow, text: str) -> Iterator[str]:
     yield from pull_request_code(workflow)
     yield from least_privilege(workflow, text)
@@ -65,6 +77,9 @@ def all_rules(workflow: Workflow, text: str) -> Iterator[str]:
     yield from loops(workflow, text)
     yield from leaks(workflow, text)
     yield from runners(workflow)
+    yield from private(workflow)
+    yield from signatures(workflow)
+    yield from lasting(workflow, longest())
     yield from attempts(workflow)
 
 
@@ -182,6 +197,10 @@ TWINS: list[tuple[str, str, str, str, Callable[[Workflow, str], Iterator[str]]]]
      "vars.AWS_TRAIN_ROLE != '' && 'release' || '' }}", "holds more", lambda workflow, _: runners(workflow)),
     ("a branch on the runner of main", "vars.TRAIN_RUNNER", "vars.MAIN_RUNNER", "runner of main",
      lambda workflow, _: runners(workflow)),
+    ("a role that ends before its job", "${{ vars.TRAIN_MINUTES && 21600 || 3600 }}", "3600", "ends before the job may",
+     lambda workflow, _: lasting(workflow, longest())),
+    ("a role for half a day", "TRAIN_MINUTES && 21600", "TRAIN_MINUTES && 43200", "lasts no 43200 seconds",
+     lambda workflow, _: lasting(workflow, longest())),
     ("one attempt alone", "          overwrite: true\n", "", "a second attempt",
      lambda workflow, _: attempts(workflow)),
     ("gone the next day", "          retention-days: 7\n", "          retention-days: 1\n", "is gone",
@@ -238,6 +257,24 @@ def test_s12_twin_cml_is_found_wherever_it_stands(command: str) -> None:
     assert line in text
     bad = text.replace(line, f"        run: {command}\n")
     assert any("a public server" in each for each in leaks(yaml.safe_load(bad), bad))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "rule", "said"),
+    [
+        ("image", "          cosign-release: v2.6.5\n", "          install-dir: bin\n", signatures, "of any version"),
+        ("image", "cosign-release: v2.6.5", "cosign-release: v3.0.6", signatures, "v3.0.6 does not sign"),
+        ("promote", "runs-on: ${{ vars.MAIN_RUNNER || 'ubuntu-24.04' }} # one that", "runs-on: ubuntu-24.04 # one that",
+         private, "deploy-staging: reaches no private cluster"),
+    ],
+)  # fmt: skip
+def test_the_twin_what_no_image_or_cluster_takes_is_found(
+    name: str, old: str, new: str, rule: Callable[[Workflow], Iterator[str]], said: str
+) -> None:
+    workflow, text = read(name)
+    assert old in text
+    assert list(rule(workflow)) == []
+    assert any(said in each for each in rule(yaml.safe_load(text.replace(old, new, 1))))
 
 
 OPENED = {
@@ -460,6 +497,20 @@ def test_the_smoke_test_gets_the_key_of_staging_where_the_command_looks_for_it()
     (asking,) = (step for step in job["steps"] if "mergeline smoke" in str(step.get("run", "")))
     assert asking["env"][KEY] == "${{ secrets.STAGING_API_KEY }}"
     assert job["environment"] == "release"
+
+
+def unpriced(table: str, name: str) -> set[str]:
+    """The jobs of a workflow that its row of the minutes leaves out."""
+    [row] = [line for line in table.splitlines() if line.startswith(f"| `{name}.yml`")]
+    return set(read(name)[0]["jobs"]) - set(re.findall(r"[a-z][a-z-]+", row.split("|")[2]))
+
+
+def test_the_minutes_of_a_week_of_images_and_a_day_of_drift_count_every_job_and_the_twin_is_found() -> None:
+    table = (TEMPLATE / "docs/cost.md").read_text()
+    assert [unpriced(table, name) for name in ("image", "drift")] == [set(), set()]
+    [row] = [line for line in table.splitlines() if line.startswith("| `image.yml`")]
+    assert sum(map(int, re.findall(r"\d+", row.split("|")[2]))) == int(row.split("|")[3])
+    assert unpriced(table.replace("inspect 1, ", ""), "image") == {"inspect"}
 
 
 # ---- The rest of .github ---------------------------------------------------------------------------------------------

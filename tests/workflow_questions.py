@@ -192,3 +192,23 @@ def unguarded(workflow: Workflow, guard: str, beside: Sequence[str]) -> Iterator
             yield f"{name}: runs where {guard} did not end well"
         elif not well:
             yield f"{name}: never runs"
+
+
+def lasting(workflow: Workflow, longest: Mapping[str, int]) -> Iterator[str]:
+    """A role lasts as long as the job that assumes it may, and no longer than AWS lets it: seconds by its name."""
+    asked = [
+        (name, re.findall(r"vars\.AWS_(\w+)_ROLE", str(step["with"]["role-to-assume"]))[0].lower(), [
+            job["timeout-minutes"], step["with"].get("role-duration-seconds", 3600)
+        ])
+        for name, job in workflow["jobs"].items()
+        for step in steps(job)
+        if str(step.get("uses", "")).startswith(TAKING[0])
+    ]  # fmt: skip
+    cases = [{"contexts": {"vars": {"TRAIN_MINUTES": each}}} for each in ("", "240", "360")]
+    found = iter(answers([Question(value(each), cases) for *_, both in asked for each in both]))
+    for name, role, _ in asked:
+        for minutes, seconds in zip(next(found), next(found), strict=True):
+            if float(seconds) < 60 * float(minutes):
+                yield f"{name}: the role {role} ends before the job may"
+            if float(seconds) > longest[role]:
+                yield f"{name}: the role {role} lasts no {seconds} seconds"

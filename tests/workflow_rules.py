@@ -137,6 +137,24 @@ def runners(workflow: Workflow) -> Iterator[str]:
             yield f"{name}: holds more than the role of training where a pull request's code has run"
 
 
+def private(workflow: Workflow) -> Iterator[str]:
+    """What asks the API of a cluster, which is private, runs where a runner that reaches it can be named."""
+    for name, job in workflow["jobs"].items():
+        asks = any("update-kubeconfig" in str(step.get("run", "")) for step in steps(job))
+        if asks and "_RUNNER" not in str(job["runs-on"]):
+            yield f"{name}: reaches no private cluster from {job['runs-on']}"
+
+
+def signatures(workflow: Workflow) -> Iterator[str]:
+    """An image is signed by a cosign that takes the command: from 3.0.4 on none does without a public log."""
+    for name, job in workflow["jobs"].items():
+        uses = [step for step in steps(job) if "cosign-installer@" in str(step.get("uses", ""))]
+        release = "".join(str(step.get("with", {}).get("cosign-release", "")) for step in uses)
+        is_asked = any("--tlog-upload=false" in line for step in steps(job) for line in _lines(step))
+        if is_asked and not re.fullmatch(r"v2\.\d+\.\d+", release):
+            yield f"{name}: cosign {release or 'of any version'} does not sign without a public log"
+
+
 def attempts(workflow: Workflow) -> Iterator[str]:
     """What a job leaves for others it can leave again, in a second attempt of the same run, a week later."""
     for name, job in workflow["jobs"].items():

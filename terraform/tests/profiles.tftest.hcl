@@ -12,7 +12,7 @@ variables {
   expires   = "never"
   profile   = "standard"
   github    = { owner = "acme", owner_id = 12, repository = "model", repository_id = 345 }
-  cluster   = {}
+  cluster   = { admin_role_arns = ["arn:aws:iam::123456789012:role/Admin"] }
   alarms    = { emails = ["ml-team@example.com"], monthly_budget_usd = 300 }
   sagemaker = null
 }
@@ -41,7 +41,7 @@ run "standard" {
     error_message = "expected a training group that goes to zero and is tainted"
   }
   assert {
-    condition     = length(aws_sagemaker_endpoint.server) == 0
+    condition     = length(aws_sagemaker_endpoint.server) == 0 && length(aws_cloudwatch_log_group.sagemaker) == 0
     error_message = "expected no endpoint of SageMaker"
   }
   assert {
@@ -116,6 +116,10 @@ run "all_that_is_off" {
   assert {
     condition     = length(aws_sagemaker_endpoint.server) == 1 && length(aws_cloudwatch_metric_alarm.sagemaker) == 2
     error_message = "expected an endpoint with its alarms"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.sagemaker[0].name == "/aws/sagemaker/Endpoints/mergeline" && aws_cloudwatch_log_group.sagemaker[0].retention_in_days == 365
+    error_message = "expected the endpoint's log, for a year"
   }
   assert {
     condition     = length(aws_iam_openid_connect_provider.github) == 0

@@ -108,7 +108,7 @@ def _key(made: Made, aws: Aws) -> Iterator[Finding]:
 
 def _roles(made: Made, aws: Aws) -> Iterator[Finding]:
     iam = aws.client("iam")
-    boundary = f"arn:aws:iam::{made.account}:policy/{made.name}/{made.name}-boundary"
+    boundary = f"arn:{made.partition}:iam::{made.account}:policy/{made.name}/{made.name}-boundary"
     arns = [value for name, value in {**made.variables, **made.pushes}.items() if name.endswith("_ROLE")]
     for name in sorted(arn.rpartition("/")[2] for arn in arns):
         role = unless_absent(lambda name=name: iam.get_role(RoleName=name)["Role"])  # type: ignore[misc]
@@ -141,7 +141,7 @@ def _is_for(document: Mapping[str, Any], repositories: Collection[str]) -> bool:
 
 
 def _alarms(made: Made, aws: Aws) -> Iterator[Finding]:
-    topic = f"arn:aws:sns:{made.region}:{made.account}:{made.name}-alarms"
+    topic = f"arn:{made.partition}:sns:{made.region}:{made.account}:{made.name}-alarms"
     sns = aws.client("sns")
     listed = unless_absent(lambda: sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
     if not listed:

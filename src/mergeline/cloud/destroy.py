@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,19 @@ AT_ONCE = 1000  # objects that S3 deletes in one request
 IMAGES_AT_ONCE = 100  # that ECR does
 HELD = "ImageReferencedByManifestList"  # an image of an index, which has to go first
 TO_BE_DELETED = ("PendingDeletion", "PendingReplicaDeletion")
+# What EC2 shows for a while after its end, by its kind in an ARN: its states then, and how they are asked for.
+GONE = ("shutting-down", "terminated", "deleting", "deleted")
+ENDS: dict[str, Callable[[Any, str], list[str]]] = {
+    "natgateway": lambda ec2, named: [
+        each["State"] for each in ec2.describe_nat_gateways(NatGatewayIds=[named])["NatGateways"]
+    ],
+    "instance": lambda ec2, named: [
+        each["State"]["Name"]
+        for some in ec2.describe_instances(InstanceIds=[named])["Reservations"]
+        for each in some["Instances"]
+    ],
+    "volume": lambda ec2, named: [each["State"] for each in ec2.describe_volumes(VolumeIds=[named])["Volumes"]],
+}
 
 
 def destroy(root: Path, made: Made, aws: Aws, typed: str, environment: Mapping[str, str], *, with_state: bool) -> str:
@@ -42,6 +55,7 @@ def destroy(root: Path, made: Made, aws: Aws, typed: str, environment: Mapping[s
             empty_bucket(aws.client("s3"), kept.pop())
         terraform(root, environment, "destroy", "-auto-approve", "-input=false", "-no-color", within=BOOTSTRAP)
     with answering(f"AWS in {made.region}"):
+        forget_logs(aws.client("logs"), made.name)
         left = sorted(set(_left(made, aws)) - {f"bucket {each}" for each in kept})
     if left:
         raise VerificationError(f"destroy: {len(left)} are left: {', '.join(left)}; run it again")
@@ -96,14 +110,32 @@ def _digests(ecr: Any, name: str) -> list[str]:
     return sorted({each["imageDigest"] for page in pages or () for each in page["imageIds"]})
 
 
-def _is_going(arn: str, aws: Aws) -> bool:
-    """Whether it is deleted but for its waiting time; the index of tags knows such things for a while."""
+def forget_logs(logs: Any, name: str) -> None:
+    """Delete the groups of logs that a service has made again while Terraform took its own away."""
+    for group in _logs(logs, name):
+        unless_absent(lambda group=group: logs.delete_log_group(logGroupName=group))  # type: ignore[misc]
+        log.info("%s: deleted", group)
+
+
+def _logs(logs: Any, name: str) -> list[str]:
+    """Our groups of logs; of SageMaker's the endpoint's alone, as the name of another cloud may begin with ours."""
+    below = (f"/{name}/", f"/aws/eks/{name}/", f"/aws/sagemaker/Endpoints/{name}")
+    pages = [
+        page for each in below for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=each)
+    ]
+    found = [each["logGroupName"] for page in pages for each in page["logGroups"]]
+    return [each for each in found if each.startswith(below[:2]) or each == below[2]]
+
+
+def is_going(arn: str, aws: Aws) -> bool:
+    """Whether it is gone, or is but for its waiting time; the index of tags knows such things for an hour or so."""
+    named = arn.rpartition("/")[2]
     if ":kms:" in arn:
         return str(aws.client("kms").describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]) in TO_BE_DELETED
-    if ":natgateway/" in arn:
-        named = [arn.rpartition("/")[2]]
-        listed = aws.client("ec2").describe_nat_gateways(NatGatewayIds=named)["NatGateways"]
-        return all(each["State"] in ("deleting", "deleted") for each in listed)
+    for kind, ask in ENDS.items():
+        if f":{kind}/" in arn:
+            states = unless_absent(lambda ask=ask: ask(aws.client("ec2"), named))  # type: ignore[misc]
+            return all(each in GONE for each in states or ())
     return False
 
 
@@ -113,7 +145,7 @@ def _left(made: Made, aws: Aws) -> Iterator[str]:
     for page in tagged.paginate(TagFilters=[{"Key": "Project", "Values": [made.name]}]):
         for each in page["ResourceTagMappingList"]:
             arn = each["ResourceARN"]
-            if not arn.startswith("arn:aws:s3:::") and not _is_going(arn, aws):
+            if ":s3:::" not in arn and not is_going(arn, aws):
                 yield arn
     buckets = aws.client("s3").list_buckets()["Buckets"]
     yield from (f"bucket {each['Name']}" for each in buckets if each["Name"].startswith(f"{made.name}-{made.account}-"))
@@ -121,4 +153,5 @@ def _left(made: Made, aws: Aws) -> Iterator[str]:
     iam = aws.client("iam")
     yield from (f"role {each['RoleName']}" for each in iam.list_roles(PathPrefix=path)["Roles"])
     yield from (f"policy {each['PolicyName']}" for each in iam.list_policies(PathPrefix=path)["Policies"])
+    yield from (f"log group {each}" for each in _logs(aws.client("logs"), made.name))
     yield from (f"cluster {each}" for each in aws.client("eks").list_clusters()["clusters"] if each == made.name)

@@ -61,6 +61,11 @@ class Made:
         """The number of the account, as the roles have it."""
         return self.variables["AWS_TRAIN_ROLE"].split(":")[4]
 
+    @property
+    def partition(self) -> str:
+        """How every ARN of the account begins after `arn:`: aws, aws-us-gov or another."""
+        return self.variables["AWS_TRAIN_ROLE"].split(":")[1]
+
 
 def read_made(root: Path, file: Path | None, environment: Mapping[str, str]) -> Made:
     """Return what was made, from a file of `terraform output -json` or from Terraform itself."""

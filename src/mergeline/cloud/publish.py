@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mergeline.logstore import LogStore
 
 ENVIRONMENT = "production"
+OLDEST_H = 14 * 24  # that CloudWatch takes
 SERVER_FAILED = 500  # the least status that is the server's own failure
 
 
@@ -33,40 +34,48 @@ class Place:
 class Figures:
     """What one look gives: `latency_p99_ms` and `error_share` of the hours' rows, None where there are none.
 
-    `beats` is 1 where the scheduled check ended well in the time that it is allowed, else 0.
+    `beat` is when the scheduled check last ended well, UTC, None where that was before these hours.
     """
 
     rows: int
     latency_p99_ms: float | None
     error_share: float | None
-    beats: int
+    beat: dt.datetime | None
 
     def data(self) -> list[dict[str, Any]]:
-        """Return them as CloudWatch takes them; a figure that is not there is not sent."""
+        """Return them as CloudWatch takes them; a figure that is not there is not sent, no beat is 0.
+
+        A beat counts at its own time, so that one of yesterday says nothing of today, however often it is sent.
+        """
         figures = {
-            "LatencyP99": (self.latency_p99_ms, "Milliseconds"),
-            "ErrorShare": (self.error_share, "None"),
-            "DriftRuns": (self.beats or None, "Count"),
+            "LatencyP99": (self.latency_p99_ms, "Milliseconds", {}),
+            "ErrorShare": (self.error_share, "None", {}),
+            "DriftRuns": (0, "Count", {}) if self.beat is None else (1, "Count", {"Timestamp": self.beat}),
         }
         where = [{"Name": "Environment", "Value": ENVIRONMENT}]
         return [
-            {"MetricName": name, "Value": float(value), "Unit": unit, "Dimensions": where}
-            for name, (value, unit) in figures.items()
+            {"MetricName": name, "Value": float(value), "Unit": unit, "Dimensions": where, **at}
+            for name, (value, unit, at) in figures.items()
             if value is not None
         ]
 
 
 def figures(store: LogStore, now: dt.datetime, hours: int) -> Figures:
     """Return what the log says of the last whole hours and the one under way; nothing is sent."""
-    beat = read_beat(store)
-    beats = int(beat is not None and not beat.is_overdue(now))
+    beat = _beat(store, now, hours)
     columns = [_columns(key, store.read(key)) for key in _keys(store, now, hours)]
     latencies = [value for each in columns for value in each[0]]
     statuses = [value for each in columns for value in each[1]]
     if not statuses:
-        return Figures(0, None, None, beats)
+        return Figures(0, None, None, beat)
     failed = sum(status >= SERVER_FAILED for status in statuses)
-    return Figures(len(statuses), _p99(latencies), failed / len(statuses), beats)
+    return Figures(len(statuses), _p99(latencies), failed / len(statuses), beat)
+
+
+def _beat(store: LogStore, now: dt.datetime, hours: int) -> dt.datetime | None:
+    """When the check last ended well, if that was in the hours that are published."""
+    beat = read_beat(store)
+    return beat.at if beat is not None and 0 <= beat.age_hours(now) <= min(hours, OLDEST_H) else None
 
 
 def _keys(store: LogStore, now: dt.datetime, hours: int) -> Iterable[str]:
@@ -99,8 +108,8 @@ def _p99(values: list[float]) -> float:
 def publish(name: str, aws: Aws, found: Figures) -> str:
     """Send the figures to the cloud of this name, and say which."""
     data = found.data()
-    if data:
-        with answering("cloudwatch"):
-            aws.client("cloudwatch").put_metric_data(Namespace=f"Mergeline/{name}", MetricData=data)
-    said = ", ".join(f"{each['MetricName']} {each['Value']:g}" for each in data) or "nothing"
+    with answering("cloudwatch"):
+        aws.client("cloudwatch").put_metric_data(Namespace=f"Mergeline/{name}", MetricData=data)
+    said = ", ".join(f"{each['MetricName']} {each['Value']:g}" for each in data)
+    said += f" of {found.beat:%Y-%m-%d %H:%M} UTC" if found.beat else ""
     return f"published of {found.rows} predictions: {said}"
