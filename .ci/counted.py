@@ -14,13 +14,15 @@ import ast
 import posixpath
 import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # the environment of the book does not hold the package
+
+from mergeline.site.promises import held, holding, names_in  # noqa: E402
+
 PAGES = ("README.md", "docs/security.md", "docs/architecture.md")
-NUMBERED = re.compile(r"^test_((?:[rs][1-9][0-9]*_)+)")
 PROMISE = re.compile(r"^(?P<kept>\| (?P<number>[RS][1-9][0-9]*) \|.*\|) [0-9]* \|$", re.MULTILINE)
 RESULT = re.compile(
     r"^(?P<kept>\| \[[^\]]+\]\((?P<file>[^)]+/results\.md)\) \| (?P<goal>[^|]+) \|)[^|\n]*\|[^|\n]*\|$", re.MULTILINE
@@ -28,29 +30,11 @@ RESULT = re.compile(
 SUM = re.compile(r"(?<=<!-- counted -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def numbers(name: str) -> tuple[str, ...]:
-    """Return the promises that a test holds, by its name.
-
-    >>> numbers("test_r6_r19_the_revert_of_a_promotion_is_green"), numbers("test_the_rest")
-    (('R6', 'R19'), ())
-    """
-    found = NUMBERED.match(name)
-    return tuple(each.upper() for each in found[1].split("_") if each) if found else ()
-
-
 def names_of(folder: Path) -> tuple[str, ...]:
     """Return the names of the tests in a folder."""
     return tuple(
-        each.name
-        for file in sorted(folder.glob("test_*.py"))
-        for each in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+        name for file in sorted(folder.glob("test_*.py")) for name in names_in(file.read_text(encoding="utf-8"))
     )
-
-
-def held(names: Iterable[str]) -> Counter[str]:
-    """Return how many tests hold each promise; one that holds two counts for both."""
-    return Counter(number for name in names for number in numbers(name))
 
 
 def planted_failures(file: Path) -> int:
@@ -89,9 +73,9 @@ def with_figures(page: str, results: Callable[[str], str]) -> str:
 
 def summary(names: Sequence[str], planted: int) -> str:
     """Return the lines that count all of it."""
-    holding = sum(bool(numbers(name)) for name in names)
     return (
-        f"**{len(held(names))} promises are held by {holding} tests** that carry their numbers, and {planted} planted\n"
+        f"**{len(held(names))} promises are held by {holding(names)} tests** that carry their numbers,"
+        f" and {planted} planted\n"
         "models and branches go through the whole pipeline to prove the gates.\n"
     )
 

@@ -16,13 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from repositories import TEMPLATE
+from repositories import SAMPLE_PARAMS, TEMPLATE, as_shipped
 from sample.demo import play as playing
 from sample.demo.act import Act
 from sample.demo.acts import Part, Story
 from sample.demo.place import Place
 from warm import start as warm
 from warm.client import VARIABLE
+
+from mergeline.release.manifests import NO_RELEASE, format_release
 
 EVERY = 8
 MERGELINE = [sys.executable, "-m", "mergeline"]
@@ -51,9 +53,12 @@ class WarmPlace(Place):
 
 def small_template(root: Path) -> Path:
     """A repository on the branch `work` with one commit: as much of the template as a place needs to be made."""
-    for name in ("params.yaml", "sample/2013-01.parquet", "k8s/overlays/production/release.yaml"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TEMPLATE / name, root / name)
+    (root / "sample").mkdir(parents=True)
+    shutil.copy(TEMPLATE / "sample/2013-01.parquet", root / "sample")
+    shutil.copy(SAMPLE_PARAMS, root / "params.yaml")
+    release = root / "k8s/overlays/production/release.yaml"
+    release.parent.mkdir(parents=True)
+    release.write_text(format_release(NO_RELEASE), encoding="utf-8")
     subprocess.run(["git", "-C", str(root), "init", "-q", "-b", "work"], check=True)
     commit(root, "One")
     return root
@@ -98,7 +103,7 @@ def play_all(folder: Path) -> Played:
     said: list[str] = []
     parts = tuple((name, partial(_kept, folder, number, part)) for number, (name, part) in enumerate(playing.PARTS, 1))
     with _without_tools(folder):
-        acts = playing.play(TEMPLATE, folder / "demo", said.append, parts, EVERY, WarmPlace)
+        acts = playing.play(as_shipped(folder / "template"), folder / "demo", said.append, parts, EVERY, WarmPlace)
     record = {"said": said, "acts": [_plain(act) for act in acts]}
     (folder / "played.json").write_text(json.dumps(record))
     return read(folder)

@@ -18,11 +18,24 @@ from warm import start as warm
 
 from mergeline.cli import NO_TELEMETRY
 from mergeline.params_file import edited
+from mergeline.release.manifests import NO_RELEASE, format_release
 
 TEMPLATE = Path(__file__).parents[1]
+# The flights, their settings, and what data.dvc says of them: a team puts its own table in the root, not here.
+SAMPLE = TEMPLATE / "sample"
+SAMPLE_PARAMS, SAMPLE_DATA = SAMPLE / "params.yaml", SAMPLE / "data.yaml"
 MONTHS = ("2013-01", "2013-02", "2013-03")
 # variables that are read when a command runs, and not by a library that is imported
 READ_LATE = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "AWS_", "GITHUB_")
+DVC_CONFIG = """\
+[core]
+    remote = local
+    analytics = false
+    check_update = false
+['remote "local"']
+    url = ../.mergeline/remote
+    verify = true
+"""
 EVERY = 15  # of a month's rows one in so many, so that a whole run takes seconds
 
 
@@ -96,18 +109,51 @@ def bare_environment(home: Path) -> dict[str, str]:
 
 def flights(month: str, every: int = EVERY) -> pd.DataFrame:
     """One row in `every` of a month of the sample, in the order of time."""
-    return pd.read_parquet(TEMPLATE / "sample" / f"{month}.parquet").iloc[::every].reset_index(drop=True)
+    return pd.read_parquet(SAMPLE / f"{month}.parquet").iloc[::every].reset_index(drop=True)
+
+
+def is_the_sample(root: Path = TEMPLATE) -> bool:
+    """Whether the table of a checkout is the sample as it is shipped, and no team's own."""
+    own = root / "data.dvc"
+    return own.exists() and own.read_bytes() == SAMPLE_DATA.read_bytes()
+
+
+def as_shipped(place: Path, checkout: Path = TEMPLATE) -> Path:
+    """The last commit of a checkout, in a clone, as the template ships it: about the sample, and nothing released."""
+    environment = bare_environment(place.parent)
+    subprocess.run(["git", "clone", "-q", "--depth", "1", checkout.as_uri(), str(place)], env=environment, check=True)
+    shutil.copy(SAMPLE_PARAMS, place / "params.yaml")
+    shutil.copy(SAMPLE_DATA, place / "data.dvc")
+    (place / ".dvc/config").write_text(DVC_CONFIG, encoding="utf-8")
+    for release in place.glob("k8s/overlays/*/release.yaml"):
+        release.write_text(format_release(NO_RELEASE), encoding="utf-8")
+    here = Repository(place)
+    here.tool("git", "config", "user.name", "tests")
+    here.tool("git", "config", "user.email", "tests@example.org")
+    here.tool("git", "commit", "-q", "--all", "--allow-empty", "-m", "As the template ships it")
+    return place
+
+
+def lay_out(root: Path) -> None:
+    """Put in a new folder what the template holds beside settings and data."""
+    root.mkdir(parents=True)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(TEMPLATE / name, root / name)
+    lay_out_dvc(root)
+    (root / "src").symlink_to(TEMPLATE / "src")
+
+
+def lay_out_dvc(root: Path) -> None:
+    """Put DVC's own folder there; the remote is the folder of a laptop, as in the template."""
+    (root / ".dvc").mkdir()
+    shutil.copy(TEMPLATE / ".dvc/.gitignore", root / ".dvc/.gitignore")
+    (root / ".dvc/config").write_text(DVC_CONFIG, encoding="utf-8")
 
 
 def make_repository(root: Path) -> Repository:
     """A repository with three small months of flights, committed to Git, its data tracked by DVC; nothing has run."""
-    root.mkdir(parents=True)
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(TEMPLATE / name, root / name)
-    (root / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(TEMPLATE / ".dvc" / name, root / ".dvc" / name)
-    (root / "src").symlink_to(TEMPLATE / "src")
+    lay_out(root)
+    shutil.copy(SAMPLE_PARAMS, root / "params.yaml")
     (root / "data").mkdir()
     repository = Repository(root)
     for month in MONTHS:

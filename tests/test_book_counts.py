@@ -10,7 +10,8 @@ import pytest
 
 import citations
 import counted as counting
-from counted import PAGES, counted, held, main, names_of, with_counts, with_figures
+from counted import PAGES, counted, main, names_of, with_counts, with_figures
+from mergeline.site.promises import held
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = names_of(ROOT / "tests")

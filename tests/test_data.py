@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from repositories import MONTHS, TEMPLATE, Repository, commit, fingerprint, flights, make_repository
+from repositories import (
+    DVC_CONFIG,
+    MONTHS,
+    SAMPLE,
+    SAMPLE_DATA,
+    TEMPLATE,
+    Repository,
+    commit,
+    fingerprint,
+    flights,
+    make_repository,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +37,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository = make_repository(tmp_path_factory.mktemp("template") / "repository")
     shutil.rmtree(repository.root / "data")
     shutil.rmtree(repository.root / ".dvc/cache")
-    shutil.copy(TEMPLATE / "data.dvc", repository.root / "data.dvc")
-    shutil.copytree(TEMPLATE / "sample", repository.root / "sample")
+    shutil.copy(SAMPLE_DATA, repository.root / "data.dvc")
+    shutil.copytree(SAMPLE, repository.root / "sample")
     return repository
 
 
@@ -53,7 +64,14 @@ def test_r15_a_remote_that_has_the_data_is_asked_before_the_sample(clone: Reposi
         shutil.rmtree(clone.root / folder)
     done = clone.run("pull")
     assert done.stdout == "data/ from remote\n", done.stderr
-    assert (clone.root / "data/2013-06.parquet").read_bytes() == (TEMPLATE / "sample/2013-06.parquet").read_bytes()
+    assert (clone.root / "data/2013-06.parquet").read_bytes() == (SAMPLE / "2013-06.parquet").read_bytes()
+
+
+def test_the_remote_of_the_tests_is_the_templates_as_long_as_that_is_a_folder_of_the_laptop() -> None:
+    own = (TEMPLATE / ".dvc/config").read_text(encoding="utf-8")
+    if "/.mergeline/" not in own:
+        pytest.skip("this repository has a remote of its own")
+    assert own == DVC_CONFIG
 
 
 def test_a_sample_with_other_bytes_is_refused_and_leaves_no_data(clone: Repository) -> None:
@@ -144,7 +162,7 @@ def test_s3_is_one_command_away(clone: Repository, cloud: dict[str, str]) -> Non
     on_s3(clone, cloud, "good")
     done = clone.run("pull", **cloud)
     assert done.stdout == "data/ from remote\n", done.stderr
-    assert (clone.root / "data/2013-06.parquet").read_bytes() == (TEMPLATE / "sample/2013-06.parquet").read_bytes()
+    assert (clone.root / "data/2013-06.parquet").read_bytes() == (SAMPLE / "2013-06.parquet").read_bytes()
 
 
 def test_s7_an_object_that_was_overwritten_on_s3_is_refused(clone: Repository, cloud: dict[str, str]) -> None:

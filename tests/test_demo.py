@@ -10,7 +10,7 @@ from typing import Any
 
 import played
 import pytest
-from repositories import TEMPLATE
+from repositories import SAMPLE_PARAMS, TEMPLATE
 from sample.demo import play as playing
 from sample.demo.act import Act, Fact, Link
 from sample.demo.acts import Story
@@ -22,8 +22,8 @@ from sample.demo.traffic import _labels, _requests, read_month
 
 from mergeline.canary.template import TEMPLATE as ANALYSIS
 from mergeline.canary.template import read_template
-from mergeline.commands.settings import load_params
 from mergeline.errors import ServiceError, VerificationError
+from mergeline.params import load
 from mergeline.release.ledger import Ledger
 from mergeline.site.facts import Site
 
@@ -204,7 +204,7 @@ def test_a_server_and_a_canary_stand_among_the_commands(template: Path, tmp_path
 
 
 def test_every_flight_is_asked_once_and_only_known_ends_become_labels() -> None:
-    settings = load_params(TEMPLATE)
+    settings = load(SAMPLE_PARAMS)
     rows = read_month(TEMPLATE / "sample/2013-04.parquet", settings).head(450)
     rows.loc[7, "late"] = None
     requests = list(_requests(rows, settings))

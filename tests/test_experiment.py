@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from repositories import SAMPLE_PARAMS
 from scipy import stats
 
 from mergeline.commands.monitoring import Wishes
@@ -803,7 +804,7 @@ class TestCommand:
 
     def test_the_metric_of_params_yaml_is_the_default(self, tmp_path: Path) -> None:
         write(tmp_path, Traffic())
-        text = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
+        text = SAMPLE_PARAMS.read_text(encoding="utf-8")
         (tmp_path / "params.yaml").write_text(
             text.replace("evaluate:\n", "evaluate:\n  primary: f1\n"), encoding="utf-8"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from repositories import TEMPLATE
+from repositories import SAMPLE, SAMPLE_PARAMS
 
 from mergeline.gates.evidence import Contender
 from mergeline.gates.gate import Outcome
@@ -26,15 +26,15 @@ WINTER, SPRING = range(1, 4), range(1, 7)
 
 
 def settings(**changes: Any) -> Params:
-    """The template's own, with a smaller model; `__` in a name parts the keys of a path."""
-    text = (TEMPLATE / "params.yaml").read_text(encoding="utf-8")
+    """The sample's own, with a smaller model; `__` in a name parts the keys of a path."""
+    text = SAMPLE_PARAMS.read_text(encoding="utf-8")
     wanted: dict[tuple[str, ...], Any] = {("train", "hist_gradient_boosting", "iterations"): 60}
     wanted.update({tuple(name.split("__")): value for name, value in changes.items()})
     return parse(parse_yaml(edited(text, wanted)))
 
 
 def flights(months: Sequence[int]) -> pd.DataFrame:
-    parts = [pd.read_parquet(TEMPLATE / f"sample/2013-{month:02}.parquet").iloc[::EVERY] for month in months]
+    parts = [pd.read_parquet(SAMPLE / f"2013-{month:02}.parquet").iloc[::EVERY] for month in months]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -74,8 +74,8 @@ def outcomes(found: Comparison) -> dict[str, Outcome]:
     return {each.name: each.outcome for each in found.gates}
 
 
-def test_the_settings_are_the_templates_own_but_for_the_size_of_the_model() -> None:
-    own = load(TEMPLATE / "params.yaml")
+def test_the_settings_are_the_samples_own_but_for_the_size_of_the_model() -> None:
+    own = load(SAMPLE_PARAMS)
     assert settings().data == own.data
     assert settings().gates == own.gates
     assert settings().evaluate == own.evaluate

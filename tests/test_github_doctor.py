@@ -16,6 +16,7 @@ import servers
 from github_api import GitHub, served
 from github_replayed import recorded, replayed
 from github_state import ACTIONS, EVERYTHING, Hub, token
+from repositories import DVC_CONFIG, SAMPLE_PARAMS, TEMPLATE
 
 from mergeline.errors import ConfigurationError
 from mergeline.github.client import Client, Patience
@@ -25,7 +26,6 @@ from mergeline.github.reading import repository_of
 from mergeline.github.ruleset import FILE
 from mergeline.github.settings import PARTS, REGION, Setting
 
-TEMPLATE = Path(__file__).parents[1]
 HERE = "octo/model"
 QUICK = Patience(tries=1, backoff_s=0, timeout_s=5)
 OWNED = (TEMPLATE / ".github/CODEOWNERS").read_text(encoding="utf-8").replace("@OWNER/ml-platform", "@octo/ml")
@@ -471,12 +471,11 @@ def test_the_twin_a_workflow_with_a_name_of_its_own_is_found() -> None:
 
 def record_in(root: Path, store: str, remote: str) -> None:
     """Let the checkout name a model store and a DVC remote."""
-    shutil.copy(TEMPLATE / "params.yaml", root / "params.yaml")
+    shutil.copy(SAMPLE_PARAMS, root / "params.yaml")
     with (root / "params.yaml").open("a", encoding="utf-8") as file:
         file.write(f"\nrelease:\n  store: {store}\n")
     (root / ".dvc").mkdir(exist_ok=True)
-    text = (TEMPLATE / ".dvc/config").read_text(encoding="utf-8")
-    (root / ".dvc/config").write_text(text.replace("../.mergeline/remote", remote), encoding="utf-8")
+    (root / ".dvc/config").write_text(DVC_CONFIG.replace("../.mergeline/remote", remote), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -513,7 +512,7 @@ def test_the_template_itself_records_into_folders_and_the_printed_line_names_a_s
     github: GitHub, root: Path
 ) -> None:
     record_in(root, "x", "s3://b/dvc")
-    shutil.copy(TEMPLATE / "params.yaml", root / "params.yaml")
+    shutil.copy(SAMPLE_PARAMS, root / "params.yaml")
     here(github)["variables"]["MERGELINE_RECORD"] = "true"
     for _ in range(2):  # once where there is no section, once where there is one
         (line,) = findings(github, root)["recording"]["mend"]

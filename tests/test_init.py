@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,7 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from repositories import TEMPLATE, Repository
+from repositories import Repository, lay_out
 from ruamel.yaml import YAML
 
 from mergeline.commands import data, stages
@@ -264,20 +263,32 @@ def test_settings_fit_the_size_of_the_table(rows: int, threshold: Any, leaves: i
         pytest.param(Wishes("target", id="size"), {}, ConfigurationError, "whole numbers", id="a float as id"),
         pytest.param(Wishes("target", id="no"), {"no": column(1, 2)}, DataError, "again in 198", id="an id twice"),
         pytest.param(
-            Wishes("target", time="d"), {"d": [None, *DAYS[1:]]}, DataError, "1 rows without", id="a gap in time"
+            Wishes("target", time="d"), {"d": [None, *DAYS[1:]]}, DataError, "1 row without", id="a gap in time"
         ),
         pytest.param(
             Wishes("target", "binary"), {"target": column(1, 2, 3)}, ConfigurationError, "two", id="no two values"
         ),
         pytest.param(Wishes("target", "regression"), {}, ConfigurationError, "needs numbers", id="text as quantity"),
-        pytest.param(Wishes("target"), {"target": column("x")}, DataError, "every row", id="a constant target"),
+        pytest.param(
+            Wishes("target"), {"target": column("x")}, DataError, "is 'x' in every row", id="a constant target"
+        ),
+        pytest.param(Wishes("target"), {"target": column(1)}, DataError, "is 1 in every row", id="a constant number"),
         pytest.param(Wishes("target"), {"target": [None] * ROWS}, DataError, "empty", id="an empty target"),
         pytest.param(Wishes("target"), {"target": DAYS}, DataError, "time", id="dates as target"),
         pytest.param(Wishes("target"), {"target": column(1, float("inf"))}, DataError, "finite", id="infinite target"),
         pytest.param(
             Wishes("target"), {"target": [f"t{row}" for row in range(ROWS)]}, DataError, "too many", id="free text"
         ),
-        pytest.param(Wishes("target"), {"size": column("x")}, DataError, "no column is left", id="no feature"),
+        pytest.param(
+            Wishes("target"),
+            {"size": column("x")},
+            DataError,
+            "no column is left to learn from: 'size'",
+            id="no feature",
+        ),
+        pytest.param(
+            Wishes("target"), {"size": range(ROWS)}, DataError, r"'size' is the id \(in every row", id="an id alone"
+        ),
         pytest.param(
             Wishes("target"),
             {"when": DAYS, "target": column("a", "b", rows=ROWS - 9) + ["new"] * 9},
@@ -404,10 +415,7 @@ def test_a_file_with_another_separator_is_recognised(tmp_path: Path, content: st
 
 def empty_repository(root: Path) -> Repository:
     """The template without data and settings."""
-    (root / ".dvc").mkdir(parents=True)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
-        shutil.copy(TEMPLATE / name, root / name)
-    (root / "src").symlink_to(TEMPLATE / "src")
+    lay_out(root)
     repository = Repository(root)
     repository.tool("git", "init", "-q")
     return repository

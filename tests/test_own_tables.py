@@ -7,6 +7,7 @@ is read with; of a table without a time the line that names it is left out, as t
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,13 +107,13 @@ class Reader:
     port: int = field(default_factory=free_port)
 
     @classmethod
-    def sits_down(cls, place: Path, table: Table) -> Reader:
+    def sits_down(cls, place: Path, table: Table, without: tuple[str, ...] = NOT_COPIED) -> Reader:
         """Clone the working tree, with an origin beside it and the environment that `make setup` makes."""
         here = Promoted(place / "repository")
         listed = ["git", "-C", str(TEMPLATE), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
         for name in filter(None, names):
-            if not name.startswith(NOT_COPIED) and (TEMPLATE / name).is_file():
+            if not name.startswith(without) and (TEMPLATE / name).is_file():
                 (here.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(TEMPLATE / name, here.root / name)
         launcher = here.root / ".venv" / "bin" / "mergeline"
@@ -258,3 +259,33 @@ def test_a_command_that_fails_fails_the_reading_of_the_page(tmp_path: Path) -> N
         reader.types(blocks("bash")[0].replace("churned", "churn"))
     with pytest.raises(AssertionError, match="would be overwritten; `--force` does it"):
         reader.types(".venv/bin/mergeline init ../customers.csv --target churned")
+
+
+# ---- The tests of the template, in a repository with another table ---------------------------------------------------
+
+OF_THE_SAMPLE = (
+    "tests/test_flights.py::test_the_committed_records_are_those_that_the_committed_inputs_give",
+    "tests/test_flights.py::test_the_samples_files_say_what_the_template_says_as_long_as_its_table_is_the_sample",
+    "tests/test_flights.py::test_settings_that_part_from_the_samples_are_found_and_those_of_another_table_are_not",
+    "tests/test_flights_verdict.py::test_the_settings_are_the_samples_own_but_for_the_size_of_the_model",
+    "tests/test_flights.py::test_a_checkout_with_another_table_and_a_release_is_laid_out_as_the_template_ships_it",
+)
+
+
+def tested(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run tests of a clone as continuous integration does, where a test that is skipped for want of a tool fails."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(root / "src")}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_tests_of_the_template_are_of_the_sample_whatever_table_the_repository_has(tmp_path: Path) -> None:
+    reader = Reader.sits_down(tmp_path, VISITS, without=("benchmarks/", "terraform/"))
+    root = reader.here.root
+    reader.types(blocks("bash")[0].partition(".venv/bin/mergeline repro")[0])  # a branch, the table, a commit
+    own = reader.mapped("churned")
+    assert yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["data"]["target"] == own
+    done = tested(root, OF_THE_SAMPLE)
+    assert "4 passed, 1 skipped" in done.stdout, done.stdout
+    shutil.copy(root / "params.yaml", root / "sample/params.yaml")  # the twin: tests that run on a team's own settings
+    assert tested(root, OF_THE_SAMPLE[2:3]).returncode == 1

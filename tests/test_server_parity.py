@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from repositories import TEMPLATE
+from repositories import SAMPLE, SAMPLE_PARAMS
 from servers import Released, Server, release, requests_of, serving
 
 from mergeline import params
@@ -27,15 +27,13 @@ TOLERANCE = 1e-5
 
 def months(*names: str) -> pd.DataFrame:
     """Flights of the sample, one in four, in the order of time."""
-    return pd.concat(
-        [read_partition(TEMPLATE / "sample" / f"{name}.parquet").iloc[::4] for name in names], ignore_index=True
-    )
+    return pd.concat([read_partition(SAMPLE / f"{name}.parquet").iloc[::4] for name in names], ignore_index=True)
 
 
 @pytest.fixture(scope="module")
 def trained() -> Trained:
-    """A model with the template's own features, of a part of its own rows."""
-    text = (TEMPLATE / params.PARAMS_FILE).read_text(encoding="utf-8")
+    """A model with the sample's own features, of a part of its own rows."""
+    text = SAMPLE_PARAMS.read_text(encoding="utf-8")
     changes: dict[tuple[str, ...], Any] = {("train", "hist_gradient_boosting"): {"iterations": 40, "leaves": 15}}
     settings = params.parse(_loaded(edited(text, changes)))
     return train(months("2013-01", "2013-02"), settings)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import yaml
 from planted_log import PlantedLog
-from promoted import Promoted
+from promoted import Promoted, better
 from rehearsal import ask
-from repositories import TEMPLATE, Repository
+from repositories import MONTHS, TEMPLATE, Repository, flights
 from test_planted_failures import CASES
 from test_workflows import zizmor
 from workflow_rules import least_privilege, loops
@@ -30,9 +30,11 @@ from mergeline.monitor.performance.record import State
 from mergeline.monitor.windows import Window
 from mergeline.params.decide import DecideParams
 from mergeline.site import bounds as site_bounds
-from mergeline.site.facts import Proofs, merge_of, promises_of
+from mergeline.site.facts import Proofs, merge_of
 from mergeline.site.gates import NO_PLANT, NO_PROMISE, NO_VERDICT, gates
 from mergeline.site.page import NO_DEPLOYMENT, NO_DRIFT, NO_PAGE, NO_PERFORMANCE, NO_RELEASE, NOTHING_YET
+from mergeline.site.promises import held as promises_held
+from mergeline.site.promises import names_in
 
 START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 WEEK = dt.timedelta(days=7)
@@ -59,7 +61,8 @@ def watched(promoted: Promoted) -> Promoted:
 
 def made(root: Path, *options: str) -> str:
     assert main(["--root", str(root), "site", *options]) == 0
-    return (root / ".mergeline/site/index.html").read_text(encoding="utf-8")
+    out = Path(options[options.index("--out") + 1]) if "--out" in options else root / ".mergeline/site"
+    return (out / "index.html").read_text(encoding="utf-8")
 
 
 def section(page: str, name: str) -> str:
@@ -140,6 +143,79 @@ def test_text_of_commits_and_of_the_log_is_text_and_nothing_else(watched: Promot
     assert EVIL not in page
 
 
+def verdicts(here: Promoted) -> int:
+    """How many the page counts."""
+    (said,) = re.findall(r"(\d+) verdicts? of this clone", section(made(here.root), "gates"))
+    return int(said)
+
+
+def test_two_branches_that_are_judged_in_the_same_words_are_two_verdicts_and_a_merge_is_none_more(
+    reviewed: Promoted,
+) -> None:
+    assert verdicts(reviewed) == 2  # with that of the first pull request
+    reviewed.branch("again")
+    better(reviewed)
+    for verb in ("repro", "record"):
+        assert reviewed.run(verb).returncode == 0
+    texts = {name: reviewed.git("show", f"{name}:reports/comparison.json") for name in ("better", "again")}
+    assert texts["better"] == texts["again"]
+    assert verdicts(reviewed) == 3
+    reviewed.merge("again")
+    assert verdicts(reviewed) == 3
+    reviewed.git("branch", "-D", "better")
+    assert verdicts(reviewed) == 2
+
+
+def test_a_branch_that_goes_on_from_another_is_judged_by_its_record_and_one_that_goes_on_from_main_is_not(
+    reviewed: Promoted,
+) -> None:
+    reviewed.branch("looser", "better")
+    for number in range(2):  # however many commits it has
+        reviewed.change_params({"gates.improvement.margin": 0.5 + number})
+        reviewed.commit("Looser gates")
+        assert verdicts(reviewed) == 3
+    reviewed.git("push", "-q", "origin", "looser~1:refs/heads/looser")  # older than here
+    reviewed.git("fetch", "-q", "origin")
+    reviewed.git("branch", "the-same", "looser")
+    reviewed.branch("docs")
+    (reviewed.root / "README.md").write_text("read me")
+    reviewed.commit("Docs")
+    assert verdicts(reviewed) == 3
+    reviewed.merge("better")
+    reviewed.git("fetch", "-q", "origin")
+    assert verdicts(reviewed) == 2
+
+
+SECRET = "Frau Erika Musterperson, Weg 7"
+
+
+def quoted(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.html") if SECRET in path.read_text(encoding="utf-8"))
+
+
+def test_a_value_of_the_table_that_broke_a_rule_is_on_no_page_unless_its_pages_are_asked_for(
+    reviewed: Promoted, tmp_path: Path
+) -> None:
+    rows = flights(MONTHS[-1])
+    rows.loc[:2, "origin"] = SECRET
+    reviewed.branch("private", "better")
+    reviewed.rewrite(MONTHS[-1], rows)
+    reviewed.change_params({"validate.columns.origin": {"values": ["EWR", "JFK", "LGA"], "severity": "warn"}})
+    assert reviewed.tool("dvc", "add", "data").returncode == 0
+    reviewed.change_params({"evaluate.slices": ["weekday"]})  # whose values a report names
+    reviewed.commit("A guest")
+    for verb in ("repro", "record"):
+        done = reviewed.run(verb)
+        assert done.returncode == 0, done.stderr
+    assert SECRET in (reviewed.root / "reports/report.html").read_text(encoding="utf-8")
+    made(reviewed.root, "--ref", "HEAD", "--out", str(tmp_path / "public"))
+    made(reviewed.root, "--ref", "HEAD", "--out", str(tmp_path / "private"), "--with-data-docs")
+    assert quoted(tmp_path / "public") == []
+    assert any("3 of " in path.read_text(encoding="utf-8") for path in (tmp_path / "public").glob("report-*.html"))
+    assert quoted(tmp_path / "private")
+    assert all(name.startswith("data-") for name in quoted(tmp_path / "private"))
+
+
 # ---- Bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +228,8 @@ def test_bad_input_is_one_line_and_its_exit_code(
     damaged.store.put("drift/2026-01-05--2026-01-12.json", b"{}")
     for options, code, said in (
         (["--out", str(file)], 2, "--out: expected a folder, found the file"),
+        (["--out", str(file / "sub")], 2, "--out: expected a folder that can be written, found"),
+        (["--out", "/dev/null/x"], 2, "found /dev/null/x ("),
         (["--ref", "nowhere"], 2, "--ref: 'nowhere' is no branch or commit here"),
         (["--log", "ftp://x"], 2, "log"),
         (["--log", str(tmp_path / "damaged")], 3, "drift/2026-01-05--2026-01-12.json"),
@@ -214,8 +292,22 @@ def test_twin_a_file_without_cases_or_with_broken_text_counts_nothing(tmp_path: 
 
 
 def test_promises_are_counted_by_number_in_the_order_of_their_numbers() -> None:
-    text = "def test_r10_a():\ndef test_r2_b():\n    def test_r2_c(self):\ndef test_s1_d():\ndef test_rest():\n"
-    assert promises_of([text]) == {"R2": 2, "R10": 1, "S1": 1}
+    names = ("r10_a", "r2_b", "r2_c", "s1_d", "rest")
+    text = "class TestAll:\n" + "".join(f"    def test_{name}(self): ...\n" for name in names)
+    assert promises_held(names_in(text)) == {"R2": 2, "R10": 1, "S1": 1}
+    assert names_in("def test_r1_half(") == ()
+
+
+def test_the_site_counts_the_tests_of_each_promise_as_the_book_does() -> None:
+    proofs = command._proofs(TEMPLATE)
+    page = (TEMPLATE / "docs/security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([RS]\d+) \|.*\| (\d+) \|$", page, re.MULTILINE)
+    assert {name: int(number) for name, number in rows} == proofs.promises
+    said = gates((), proofs)
+    readme = (TEMPLATE / "README.md").read_text(encoding="utf-8")
+    (counted,) = re.findall(r"\*\*(\d+ promises) are (held by \d+ tests)\*\*", readme)
+    assert " ".join(counted) in said
+    assert sum(proofs.promises.values()) > proofs.tests  # a test that holds two is one
 
 
 def test_without_any_fact_the_gates_are_three_sentences_and_no_table() -> None:

@@ -21,7 +21,7 @@ def test_a_run_in_five_lines() -> None:
         "ran      validate, train",
         "data     1,500 rows in 2 partitions, 2 of 3 expectations hold, quality 0.988",
         "model    random_forest on 1,111 rows",
-        "holdout  roc_auc 0.75 (90 % 0.7 to 0.8) on 389 rows",
+        "holdout  ROC AUC 0.75 (90 % 0.7 to 0.8) on 389 rows",
         "read     reports/evaluate/model_card.md, reports/validate/",
     ]
 
@@ -29,4 +29,4 @@ def test_a_run_in_five_lines() -> None:
 def test_a_run_of_nothing_and_a_figure_that_is_not_defined_say_so() -> None:
     text = summary([], VALIDATION, TRAINING, {**EVALUATION, "metrics": []})
     assert "ran      nothing: everything is up to date" in text
-    assert "holdout  roc_auc is not defined on 389 rows" in text
+    assert "holdout  ROC AUC is not defined on 389 rows" in text

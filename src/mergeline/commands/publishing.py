@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mergeline import files, git
 from mergeline.commands.logplace import LOG_HELP, log_url
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mergeline.monitor.drift.record import DriftRecord
     from mergeline.monitor.performance.record import WindowPerformance
     from mergeline.release.ledger import Entry, Ledger
-    from mergeline.site.facts import Judged, Merge, Page, Proofs, Site
+    from mergeline.site.facts import Merge, Page, Proofs, Site
 
 FOLDER = LOCAL_STATE / "site"
 INDEX = "index.html"
@@ -41,17 +41,21 @@ def add_verbs(verb: Verb) -> None:
     added.add_argument("--log", metavar="URL", help=LOG_HELP)
     text = "the branch to read, as this clone has it (default: origin's default branch, else HEAD)"
     added.add_argument("--ref", metavar="BRANCH", help=text)
+    text = "also Great Expectations' pages of the table, which quote values of it: not for a page that is public"
+    added.add_argument("--with-data-docs", action="store_true", help=text)
 
 
 def _site(parsed: argparse.Namespace) -> str:
     out = parsed.out or parsed.root / FOLDER
-    return site(parsed.root, out, log_url(parsed.log, os.environ), parsed.ref, dt.datetime.now(dt.UTC))
+    log, now = log_url(parsed.log, os.environ), dt.datetime.now(dt.UTC)
+    return site(parsed.root, out, log, parsed.ref, now, data_docs=parsed.with_data_docs)
 
 
-def site(root: Path, out: Path, log: str, ref: str | None, now: dt.datetime) -> str:
+def site(root: Path, out: Path, log: str, ref: str | None, now: dt.datetime, *, data_docs: bool = False) -> str:
     """Write index.html and the pages that it links into `out`, and return where that is.
 
-    Files of `out` that have other names are left alone. Raises `ConfigurationError` where `out` is no folder.
+    With `data_docs` Great Expectations' pages are among them. Files of `out` that have other names are left alone.
+    Raises `ConfigurationError` where `out` is no folder that can be written.
     """
     from dataclasses import replace
 
@@ -60,10 +64,16 @@ def site(root: Path, out: Path, log: str, ref: str | None, now: dt.datetime) -> 
     if out.exists() and not out.is_dir():
         raise ConfigurationError(f"--out: expected a folder, found the file {out}; name another")
     found = read(root, log, ref, now)
-    pages = list(_pages(root, found))
-    for page, content in pages:
-        files.write_text(out / page.file, content)
-    files.write_text(out / INDEX, html(replace(found, pages=tuple(page for page, _ in pages))))
+    pages = [*_pages(root, found), *(_data_docs(root) if data_docs else ())]
+    index = html(replace(found, pages=tuple(page for page, _ in pages)))
+    try:
+        for page, content in pages:
+            files.write_text(out / page.file, content)
+        files.write_text(out / INDEX, index)
+    except OSError as err:
+        raise ConfigurationError(
+            f"--out: expected a folder that can be written, found {out} ({err.strerror or err}); name another"
+        ) from err
     return str(out / INDEX)
 
 
@@ -72,6 +82,7 @@ def read(root: Path, log: str, ref: str | None, now: dt.datetime) -> Site:
 
     Raises `DataError` for a record of the log that is damaged, `ConfigurationError` where there is no history to read.
     """
+    from mergeline.commands.verdicts import judged
     from mergeline.logstore import open_log
     from mergeline.release.branch import read_ledger
     from mergeline.site.facts import Site
@@ -82,7 +93,7 @@ def read(root: Path, log: str, ref: str | None, now: dt.datetime) -> Site:
         now=now,
         ledger=ledger,
         merges=tuple(_merges(root, ledger)),
-        judged=tuple(_judged(root)),
+        judged=tuple(judged(root, ledger.commit)),
         drifts=tuple(_drifts(store)),
         performances=tuple(_performances(store)),
         decisions=tuple(_decisions(store)),
@@ -100,43 +111,6 @@ def _merges(root: Path, ledger: Ledger) -> Iterator[Merge]:
         found = merge_of(each.sha, each.committed_at, each.message)
         if found is not None:
             yield found
-
-
-def _judged(root: Path) -> Iterator[Judged]:
-    """The different verdicts of all branches of this clone, the oldest first.
-
-    A record that cannot be read is none, nor is what the repository began with: that was judged elsewhere.
-    """
-    from mergeline.site.facts import Judged
-
-    form = "--format=%H%x00%P%x00%ct%x00%s"
-    lines = git.do(root, "log", "--all", "--reverse", form, "--", COMPARISON.as_posix()).splitlines()
-    listed = [tuple(line.split("\0", 3)) for line in lines]
-    contents = git.read_many(root, [_at(commit, COMPARISON) for commit, *_ in listed])
-    known = set()
-    for commit, parents, seconds, subject in listed:
-        content = contents[_at(commit, COMPARISON)]
-        record = _object(content)
-        if not parents:
-            known.add(content)
-        if content in known or not isinstance(record.get("gates"), list):
-            continue
-        known.add(content)
-        at = dt.datetime.fromtimestamp(int(seconds), dt.UTC)
-        gates = {str(each.get("name")): str(each.get("outcome")) for each in record["gates"] if isinstance(each, dict)}
-        yield Judged(at, commit, subject, str(record.get("verdict", "")), gates)
-
-
-def _at(commit: str, path: Path) -> str:
-    return f"{commit}:./{path.as_posix()}"
-
-
-def _object(content: bytes | None) -> dict[str, Any]:
-    try:
-        record = json.loads(content or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 # ---- The log ---------------------------------------------------------------------------------------------------------
@@ -183,10 +157,11 @@ def _records(store: LogStore, folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _proofs(root: Path) -> Proofs:
-    from mergeline.site.facts import Proofs, promises_of
+    from mergeline.site.facts import Proofs
+    from mergeline.site.promises import held, holding, names_in
 
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in sorted((root / "tests").glob("test_*.py")))
-    return Proofs(planted=_planted(root / PLANTED), promises=promises_of(texts))
+    names = [name for path in sorted((root / "tests").glob("test_*.py")) for name in names_in(_text(path))]
+    return Proofs(planted=_planted(root / PLANTED), promises=held(names), tests=holding(names))
 
 
 def _planted(path: Path) -> dict[str, int]:
@@ -207,7 +182,7 @@ def _planted(path: Path) -> dict[str, int]:
 
 
 def _pages(root: Path, found: Site) -> Iterator[tuple[Page, str]]:
-    """The pages beside the index with their content: a report a release, drift, performance, weeks, the table."""
+    """The pages beside the index with their content: a report a release, drift, performance, weeks."""
     from mergeline.release.ledger import entries_of
     from mergeline.site.facts import Page
 
@@ -220,18 +195,28 @@ def _pages(root: Path, found: Site) -> Iterator[tuple[Page, str]]:
     if found.drifts:
         from mergeline.monitor.drift.page import html as drift_html
 
-        said = f"every column, {len(found.drifts)} windows"
+        said = f"every column, {_windows(len(found.drifts))}"
         yield Page("Drift, column by column", "drift.html", said), drift_html(found.drifts)
     if found.performances:
         from mergeline.monitor.performance.page import html as performance_html
 
-        said = f"every metric and slice, {len(found.performances)} windows"
+        said = f"every metric and slice, {_windows(len(found.performances))}"
         yield Page("Performance, window by window", "performance.html", said), performance_html(found.performances)
     for path in sorted((root / WEEKLY).glob("*.html"), reverse=True):
         yield Page(f"Week {path.stem}", f"week-{path.name}", "how a week of service went"), _text(path)
+
+
+def _data_docs(root: Path) -> Iterator[tuple[Page, str]]:
+    """Great Expectations' pages of the table: they quote values that it did not expect."""
+    from mergeline.site.facts import Page
+
     for path in sorted((root / TABLE_DOCS).glob("*.html")):
         said = "expectations of the training table, by Great Expectations"
         yield Page(f"Data: {path.stem}", f"data-{path.name}", said), _text(path)
+
+
+def _windows(number: int) -> str:
+    return f"{number} window{'s' * (number != 1)}"
 
 
 def _text(path: Path) -> str:
@@ -240,6 +225,7 @@ def _text(path: Path) -> str:
 
 def _report(root: Path, entry: Entry) -> str | None:
     """A release's report from the records in Git; with the plots where the checkout still has the points of them."""
+    from mergeline.commands.verdicts import at, parsed
     from mergeline.report.context import Context, Records
     from mergeline.site.report import html
 
@@ -247,12 +233,12 @@ def _report(root: Path, entry: Entry) -> str | None:
     if evidence is None or evidence.judgement is None:
         return None
     paths = (COMPARISON, EVALUATION, VALIDATION, RECEIPT)
-    contents: Mapping[str, bytes | None] = git.read_many(root, [_at(evidence.commit, path) for path in paths])
-    records = {path: _object(contents[_at(evidence.commit, path)]) for path in paths}
+    contents: Mapping[str, bytes | None] = git.read_many(root, [at(evidence.commit, path) for path in paths])
+    records = {path: parsed(contents[at(evidence.commit, path)]) for path in paths}
     same = (root / COMPARISON).is_file() and (root / COMPARISON).read_bytes() == contents[
-        _at(evidence.commit, COMPARISON)
+        at(evidence.commit, COMPARISON)
     ]
-    curves = _object((root / CURVES).read_bytes()) if same and (root / CURVES).is_file() else {}
+    curves = parsed((root / CURVES).read_bytes()) if same and (root / CURVES).is_file() else {}
     commit = evidence.receipt.training_commit
     try:
         return html(

@@ -19,7 +19,7 @@ from mergeline.layout import CANDIDATE, COMPARISON, LOCK, RECEIPT, RECORDED, STA
 from mergeline.release.manifests import NO_RELEASE, format_release
 from mergeline.release.receipt import parse_receipt
 from mergeline.report.escape import clean
-from mergeline.report.wording import metric_label
+from mergeline.report.wording import figure, metric_label, signed
 
 if TYPE_CHECKING:
     from mergeline.params import Params
@@ -116,9 +116,9 @@ def _message(comparison: Mapping[str, Any], receipt: Receipt) -> str:
     """A title with the figures, the sentence, and trailers that tools read."""
     primary = next((each for each in comparison["candidate"]["metrics"] if each["name"] == comparison["primary"]), None)
     label = metric_label(comparison["primary"])
-    value = f"{label} {primary['estimate']:.4g}" if primary else f"{label} undefined"
+    value = f"{label} {figure(primary['estimate'])}" if primary else f"{label} undefined"
     difference = comparison["difference"]
-    change = f" ({difference['estimate']:+.4f})" if difference else ""
+    change = f" ({signed(difference['estimate'])})" if difference else ""
     trailers = {
         "Verdict": comparison["verdict"],
         "Model-SHA256": receipt.model.sha256,

@@ -56,6 +56,13 @@ def guess(table: pd.DataFrame, wishes: Wishes) -> Guess:
     time = find_time(columns, wishes, known)
     identity = find_id(columns, wishes, time.name)
     others = [column for name, column in columns.items() if name not in (time.name, identity.name)]
+    if not others:
+        roles = {"time": time, "id": identity}
+        taken = [f"{each.name!r} is the {role} ({each.reason})" for role, each in roles.items() if each.name]
+        raise DataError(
+            f"init: no column is left to learn from: {'; '.join(taken) or 'the table holds the target alone'};"
+            " add columns that say something of it"
+        )
     features = choose_features(others, target, known, found.task)
     used, rows = features.used, int(known.sum())
     positive = find_positive(target) if found.task is Task.BINARY else None

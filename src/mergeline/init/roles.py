@@ -13,7 +13,7 @@ from mergeline.errors import ConfigurationError, DataError
 from mergeline.init.column import Column
 from mergeline.init.reading import OTHER_DATE
 from mergeline.init.settings import HOLDOUT_SHARE
-from mergeline.init.values import kept, listed
+from mergeline.init.values import kept, listed, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,11 +64,13 @@ def _refuse_no_time(column: Column | None, name: str) -> None:
         raise ConfigurationError(f"init: --time: {name!r} is the target")
     refuse_unkept(name)
     if column.kind != "time":
-        found = f"{column.kind} such as {column.first()!r}" if column.known else "nothing"
+        found = f"{column.kind} such as {short(column.first())}" if column.known else "nothing"
         raise ConfigurationError(f"init: --time: expected dates such as 2013-07-01 in {name!r}, found {found}")
     if not column.complete:
         gaps = len(column.values) - column.known
-        raise DataError(f"init: --time: expected a time in every row of {name!r}, found {gaps} rows without one")
+        raise DataError(
+            f"init: --time: expected a time in every row of {name!r}, found {gaps} row{'s' * (gaps != 1)} without one"
+        )
 
 
 def _parts(times: pd.Series) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.init.column import REPEATING, Column
-from mergeline.init.values import plain
+from mergeline.init.values import plain, short
 from mergeline.models.encoder import category_text
 from mergeline.params import Scalar
 from mergeline.schema import Task
@@ -42,7 +42,8 @@ def find_task(target: Column, wish: str | None) -> FoundTask:
     if target.kind not in ("number", "boolean", "text"):
         raise DataError(f"init: expected numbers, text or truth values in target {target.name!r}, found {target.kind}")
     if target.distinct < 2:
-        raise DataError(f"init: the target {target.name!r} is {target.first()!r} in every row; nothing can be learnt")
+        every = short(target.first())
+        raise DataError(f"init: the target {target.name!r} is {every} in every row; nothing can be learnt")
     if target.kind == "number" and not target.finite:
         raise DataError(
             f"init: the target {target.name!r} holds values that are not finite; correct or drop their rows"
@@ -69,7 +70,7 @@ def _guessed(target: Column) -> FoundTask:
     if target.distinct > min(MOST_CLASSES, target.known * REPEATING):
         raise DataError(
             f"init: the target {target.name!r} has {target.distinct} texts in {target.known} rows, such as"
-            f" {target.first()!r}, too many for classes; `--task multiclass` if they are"
+            f" {short(target.first())}, too many for classes; `--task multiclass` if they are"
         )
     return FoundTask(Task.MULTICLASS, f"text with {target.distinct} values")
 

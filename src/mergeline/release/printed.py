@@ -11,6 +11,7 @@ from mergeline.release.ledger import Entry, Event, Kind
 from mergeline.release.lineage import Graph, NodeKind
 from mergeline.report.escape import clean
 from mergeline.report.wording import NOTHING, metric_label
+from mergeline.report.wording import figure as shown
 
 SHORT = 12
 HEADER = ("model", "status", "production", "staging", "verdict", "metric", "tags", "image")
@@ -42,7 +43,7 @@ def _row(entry: Entry) -> Iterator[str]:
 
 
 def _metric(name: str, value: float) -> str:
-    return f"{clean(metric_label(name), 40)} {value:.4g}"
+    return f"{clean(metric_label(name), 40)} {shown(value)}"
 
 
 def release(entry: Entry, graph: Graph) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mergeline.report.card import interval
 from mergeline.report.escape import clean
+from mergeline.report.wording import figure, metric_label
 
 
 def summary(
@@ -21,14 +21,14 @@ def summary(
     failed = sum(not each["passed"] for each in validation["expectations"])
     held = f"{len(validation['expectations']) - failed} of {len(validation['expectations'])} expectations hold"
     primary = next((each for each in evaluation["metrics"] if each["name"] == evaluation["primary"]), None)
-    figure = f"{primary['name']} {interval(primary)}" if primary else f"{evaluation['primary']} is not defined"
+    measured = f"{metric_label(evaluation['primary'])} {_interval(primary)}"
     fitted = training["training_rows"] + training["tuning_rows"]
     number = len(validation["rows"])
     lines = [
         ("ran", ", ".join(ran) if ran else "nothing: everything is up to date"),
         ("data", f"{rows:,} rows in {number} partition{'s' * (number != 1)}, {held}, quality {quality['score']:.3f}"),
         ("model", f"{training['family']} on {fitted:,} rows"),
-        ("holdout", f"{figure} on {evaluation['rows']:,} rows"),
+        ("holdout", f"{measured} on {evaluation['rows']:,} rows"),
     ]
     read = "reports/evaluate/model_card.md, reports/validate/"
     if comparison is not None:
@@ -37,3 +37,10 @@ def summary(
     lines.append(("read", read))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _interval(metric: dict[str, Any] | None) -> str:
+    if metric is None:
+        return "is not defined"
+    level = f"{metric['confidence'] * 100:.4g} %"
+    return f"{figure(metric['estimate'])} ({level} {figure(metric['low'])} to {figure(metric['high'])})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mergeline.monitor.decide.decision import Decision
@@ -55,11 +55,13 @@ class Page:
 class Proofs:
     """What the repository's own tests prove, counted by their names.
 
-    `planted`: failures planted for each gate. `promises`: tests of each numbered promise, as `R6`.
+    `planted`: failures planted for each gate. `promises`: tests of each numbered promise, as `R6`. `tests`: how many
+    hold a promise; one that holds two is one.
     """
 
     planted: Mapping[str, int] = field(default_factory=dict)
     promises: Mapping[str, int] = field(default_factory=dict)
+    tests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +93,3 @@ def merge_of(commit: str, at: dt.datetime, message: str) -> Merge | None:
     if merged:
         return Merge(at, commit, int(merged[1]), rest.strip().partition("\n")[0] or first)
     return None
-
-
-def promises_of(texts: Iterable[str]) -> dict[str, int]:
-    r"""Return how many tests hold each numbered promise, by the names of the tests.
-
-    >>> promises_of(["def test_r6_a_revert_trains_nothing():", "async def test_s1_no_key():\ndef test_other():"])
-    {'R6': 1, 'S1': 1}
-    """
-    found: dict[str, int] = {}
-    for name in _promises(texts):
-        found[name] = found.get(name, 0) + 1
-    return dict(sorted(found.items(), key=lambda each: (each[0][0], int(each[0][1:]))))
-
-
-def _promises(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        yield from (name.upper() for name in re.findall(r"^\s*(?:async )?def test_([a-z]\d+)_", text, re.MULTILINE))

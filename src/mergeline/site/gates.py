@@ -52,7 +52,7 @@ def _planted(proofs: Proofs) -> str:
 def _promised(proofs: Proofs) -> str:
     if not proofs.promises:
         return NO_PROMISE
-    return f"{_many(len(proofs.promises), 'promise')} held by {_many(sum(proofs.promises.values()), 'test')}."
+    return f"{_many(len(proofs.promises), 'promise')} held by {_many(proofs.tests, 'test')}."
 
 
 def _many(number: int, what: str) -> str:

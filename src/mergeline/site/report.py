@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from mergeline.report import elements, sections
 from mergeline.report.context import Records
 from mergeline.report.escape import clean, page
@@ -23,7 +27,11 @@ PARTS = (
 
 
 def html(records: Records) -> str:
-    """Return the page. Raises `KeyError` for records of another shape than this package writes."""
+    """Return the page, without a value of the table that broke a rule: others may read it than the report.
+
+    Raises `KeyError` for records of another shape than this package writes.
+    """
+    records = replace(records, validation=_without_examples(records.validation))
     comparison = records.comparison
     verdict = comparison["verdict"]
     parts = [
@@ -33,3 +41,12 @@ def html(records: Records) -> str:
         '<p><a href="index.html">What is served, and why</a></p></header>',
     ]
     return framed(headline(comparison), "".join(parts), "".join(part(records) for part in PARTS), "")
+
+
+def _without_examples(validation: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of the checks with how many rows broke a rule, and not with what."""
+    bare = [
+        {**each, "findings": [{**found, "examples": []} for found in each["findings"]]}
+        for each in validation["expectations"]
+    ]
+    return {**validation, "expectations": bare}

@@ -30,7 +30,7 @@ def read_files(source: Source, root: Path, where: str) -> pandas.DataFrame:
     """
     paths = located(source.patterns, root, where, source.format)
     tables = {name: read_file(path, source, f"{where}: {name}") for name, path in paths.items()}
-    log.info("%s: %d files", where, len(tables))
+    log.info("%s: %d file%s", where, len(tables), "s" * (len(tables) != 1))
     return stacked(tables, where)
 
 
