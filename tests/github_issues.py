@@ -10,7 +10,7 @@ from github_state import Record
 from github_talk import change_issue, issues, pulls, shown_issue
 
 Answer = Callable[[Call], Any]
-CLOSED_AT = "2013-09-20T00:00:00Z"
+CREATED_AT, CLOSED_AT = "2013-09-10T00:00:00Z", "2013-09-20T00:00:00Z"
 
 
 def first(method: str, path: str, permissions: str, level: str = "read") -> Callable[[Answer], Answer]:
@@ -43,10 +43,15 @@ def change_issue_and_why(call: Call) -> Record:
 
 @first("GET", "/pulls", "pull_requests")
 def pulls_with_their_ends(call: Call) -> Listed:
+    begun = {each["number"]: each.get("created_at", CREATED_AT) for each in call.here["issues"]}
     ends = {each["number"]: each.get("closed_at", CLOSED_AT) for each in call.here["issues"]}
     return Listed(
         [
-            {**each, "closed_at": ends[each["number"]] if each["state"] == "closed" else None}
+            {
+                **each,
+                "created_at": begun[each["number"]],
+                "closed_at": ends[each["number"]] if each["state"] == "closed" else None,
+            }
             for each in pulls(call).items
         ]
     )

@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 import replayed
 from replayed import DAY, FIRST, asked, put_labels, put_predictions
-from repositories import TEMPLATE, fingerprint
+from repositories import fingerprint, lay_out_dvc
 
 from mergeline.cli import main
-from mergeline.commands.collect import Record, collect
+from mergeline.commands.collect import Record, collect, collect_all
+from mergeline.commands.partition import standing
+from mergeline.commands.settings import load_params
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.logstore import FolderLog
 from mergeline.monitor.collect.collected import Collected, Standing, collected, refuse
@@ -233,9 +235,7 @@ class TestTable:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose table ends with April, its data tracked by DVC."""
     root = replayed.repository(tmp_path_factory.mktemp("collect") / "repository", replayed.PARAMS + VALIDATE)
-    (root / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(TEMPLATE / ".dvc" / name, root / ".dvc" / name)
+    lay_out_dvc(root)
     april = asked(FIRST - 30 * DAY, 30, 400, 1, name="april")
     (root / "data").mkdir()
     table = pa.table(
@@ -405,3 +405,100 @@ class TestVerb:
         shutil.rmtree(root / "data")
         assert main(["--root", str(root), "collect", "--log", str(log.path)]) == 3
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def month_after(log: FolderLog, labels: int = 400) -> None:
+    """400 requests in June, and labels for the first ones."""
+    june = asked(FIRST + 31 * DAY, 30, 400, 5, name="june")
+    put_predictions(log, june, MODEL.sha256)
+    put_labels(log, june, range(labels), name="june")
+
+
+class TestAll:
+    def test_two_months_that_are_due_are_one_record_and_again_nothing_is(
+        self, root: Path, log: FolderLog, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        may(log)
+        month_after(log)
+        arguments = ["--root", str(root), "collect", "--all", "--log", str(log.path), "--now", "2024-08-15"]
+        assert main(arguments) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert [(each["partition"], each["rows"]) for each in said["partitions"]] == [
+            ("2024-05", 600),
+            ("2024-06", 400),
+        ]
+        assert (said["written"], said["reason"]) == (True, "no prediction of a time after 2024-06 that is over")
+        assert "nfiles: 3" in (root / "data.dvc").read_text()
+        assert main(arguments) == 0
+        assert json.loads(capsys.readouterr().out) == {**said, "written": False, "partitions": []}
+
+    def test_a_later_month_that_is_refused_ends_it_and_the_twin_the_first_one_is_an_error(
+        self, root: Path, log: FolderLog, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        may(log)
+        month_after(log, labels=100)
+        place: dict[str, Any] = {"now": JUNE + 60 * DAY, "as_of": None, "environment": {}}
+        found = collect_all(root, str(log.path), **place)
+        assert [each.partition for each in found.partitions] == ["2024-05"]
+        assert found.reason.startswith("2024-06: 100 of 400 answers have a label")
+        assert found.reason in caplog.text
+        with pytest.raises(DataError, match="2024-06: 100 of 400"):
+            collect_all(root, str(log.path), **place)
+
+
+class TestDue:
+    @pytest.fixture
+    def validated(self, root: Path) -> Path:
+        (root / "reports").mkdir(exist_ok=True)
+        (root / "reports/validation.json").write_text(json.dumps({"rows": {"2024-04": 400}}))
+        return root
+
+    @pytest.mark.parametrize(
+        ("day", "due", "why"),
+        [
+            ("2024-05-31", False, "the next partition, 2024-05, is over on 2024-06-01"),
+            (
+                "2024-06-03",
+                False,
+                "the next partition, 2024-05: 93 % of the answers have a label; wait until 2024-06-06, or for 95 %",
+            ),
+            ("2024-06-06", True, None),
+        ],
+    )
+    def test_whether_a_partition_is_due_is_what_collect_then_finds(
+        self, validated: Path, log: FolderLog, run: Callable[..., Record], day: str, due: bool, why: str | None
+    ) -> None:
+        may(log, 560)
+        at = dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC)
+        before = fingerprint(validated / "data")
+        found = standing(validated, None, log, load_params(validated), at)
+        assert (found.due, found.name) == (due, "2024-05")
+        assert found.why == why
+        assert fingerprint(validated / "data") == before
+        assert run(at).written is due
+
+    def test_a_month_in_which_nothing_was_asked_is_not_due(self, validated: Path, log: FolderLog) -> None:
+        month_after(log)
+        settings = load_params(validated)
+        early = standing(validated, None, log, settings, dt.datetime(2024, 6, 5, tzinfo=dt.UTC))
+        assert (early.due, early.why) == (False, "the next partition, 2024-06, is over on 2024-07-01")
+        assert standing(validated, None, log, settings, JUNE + 60 * DAY).name == "2024-06"
+
+    def test_the_twin_where_collect_cannot_work_nothing_is_known(
+        self, validated: Path, log: FolderLog, tmp_path: Path
+    ) -> None:
+        settings = load_params(validated)
+        assert standing(validated, None, log, settings, JUNE).due is None, "no log"
+        may(log)
+        assert standing(validated, None, log, settings, JUNE).due is True
+        personal = replace_data(settings, personal=("channel",))
+        assert standing(validated, None, log, personal, JUNE).due is None
+        for rows in ('{"rows": {"all": 5}}', "{", '{"rows": {}}'):
+            (validated / "reports/validation.json").write_text(rows)
+            assert standing(validated, None, log, settings, JUNE).due is None
+        (validated / "reports/validation.json").unlink()
+        assert standing(validated, None, log, settings, JUNE).due is None
+
+
+def replace_data(params: Params, **change: Any) -> Params:
+    return params.model_copy(update={"data": params.data.model_copy(update=change)})

@@ -53,14 +53,15 @@ HEALTHY = Evidence(
     drift=Drift("none", "none", False, 0.0, False),
     performance=Performance("holds", "holds", True, 0.97),
     labels=Labels(5_000, False, ago(1)),
-    model=Model("a" * 64, ago(40), ago(70), True),
+    model=Model("a" * 64, ago(40), ago(70), True, served_at=ago(40), has_other=True),
     retraining=Retraining(False, None, ago(40)),
     canary=Canary(False),
     heartbeat=Heartbeat(ago(1)),
 )
 MOVED = Drift("drift", "major", True, 0.4, True, ("temperature", "origin"))
 WORSE = Performance("degraded", "degraded", True, 0.97)
-NEW = replace(HEALTHY.model, released_at=ago(2))
+NEW = replace(HEALTHY.model, released_at=ago(2), served_at=ago(2))
+NEW_IMAGE = replace(HEALTHY.model, released_at=ago(2), has_other=False)
 FEW = replace(HEALTHY.labels, new_rows=300)
 
 
@@ -105,6 +106,12 @@ ALARMS: dict[str, tuple[dict[str, Any], Action, str | None]] = {
         {"performance": WORSE, "model": NEW}, Action.ROLL_BACK,
         "a new release does worse on rows like those it was trained on",
     ),
+    "a model that does worse in a new image": (
+        {"performance": WORSE, "model": NEW_IMAGE}, Action.RETRAIN, "the model does worse",
+    ),
+    "a new image that fails": (
+        {"model": NEW_IMAGE, **failing(10_000, 500)}, Action.ROLL_BACK, "a new release fails",
+    ),
     "a new release that does worse on other rows": (
         {"performance": WORSE, "model": NEW, "drift": MOVED}, Action.RETRAIN, "the model does worse",
     ),
@@ -144,6 +151,7 @@ BESIDE = {
     "no traffic": ["no traffic"],
     "an old release that fails": ["predictions fail"],
     "a new release that fails": ["predictions fail"],
+    "a new image that fails": ["predictions fail"],
     "a challenger that fails beside a new release": ["predictions fail"],
     "rows of other models alone": ["other models answer"],
     "drift of the score alone": ["drift lasts"],
@@ -197,12 +205,21 @@ def test_a_retraining_waits_for_another_one_a_canary_and_the_cool_down(held: tup
 
 
 def test_without_an_earlier_release_there_is_no_way_back_and_the_next_rule_decides() -> None:
-    only = replace(HEALTHY, performance=WORSE, model=replace(NEW, has_earlier=False))
+    only = replace(HEALTHY, performance=WORSE, model=replace(NEW, has_earlier=False, has_other=False))
     assert decide(only, POLICY).action is Action.RETRAIN
     failing = replace(only, performance=HEALTHY.performance, errors=Errors(10_000, 900))
     found = decide(failing, POLICY)
     assert (found.action, found.considered[0].outcome) == (Action.WAIT, Outcome.HELD_BACK)
     assert "no earlier release" in sentence(found)
+
+
+def test_a_model_that_does_worse_is_not_taken_back_to_itself_in_another_image() -> None:
+    same = replace(HEALTHY, performance=WORSE, model=replace(NEW, has_other=False))
+    found = decide(same, POLICY)
+    assert (found.action, found.considered[1].outcome) == (Action.RETRAIN, Outcome.HELD_BACK)
+    assert "the same model" in found.considered[1].why
+    assert decide(replace(same, model=NEW), POLICY).action is Action.ROLL_BACK
+    assert decide(replace(HEALTHY, model=same.model, **failing(10_000, 500)), POLICY).action is Action.ROLL_BACK
 
 
 def test_with_too_few_new_rows_labels_are_asked_for_and_a_person_who_asks_gets_a_retraining() -> None:
@@ -272,6 +289,8 @@ def test_a_record_from_before_a_source_was_looked_at_is_read_and_does_not_know_i
     record = as_record(decide(HEALTHY, POLICY))
     del record["evidence"]["traffic"]
     assert parse_record(record, "x").evidence == replace(HEALTHY, traffic=Traffic())
+    del record["evidence"]["model"]["served_at"]
+    assert parse_record(record, "x").evidence.model == replace(HEALTHY.model, served_at=None)
 
 
 def test_records_sort_as_their_moments_do() -> None:

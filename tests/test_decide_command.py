@@ -20,12 +20,14 @@ from planted_log import PlantedLog
 
 from mergeline.cli import main
 from mergeline.commands import decide as verbs
+from mergeline.commands import promotion
 from mergeline.commands.evidence import Place, gather
 from mergeline.commands.settings import load_params
 from mergeline.errors import DataError, DegradationFound, ServiceError
 from mergeline.heartbeat import KEY, Beat, exposition, read_beat
 from mergeline.layout import PRODUCTION
 from mergeline.monitor.decide import Considered, Decision, Outcome
+from mergeline.monitor.decide.decision import Beside
 from mergeline.monitor.windows import Window
 from mergeline.params.decide import Action, Trigger
 from mergeline.release.manifests import Release, format_release
@@ -216,8 +218,6 @@ def test_a_rollback_is_the_release_before_byte_for_byte(clone: Clone) -> None:
 
 
 def test_a_share_and_bounds_are_a_commit_of_one_line_each_and_nothing_is_silently_missed(clone: Clone) -> None:
-    from mergeline.monitor.decide.decision import Beside
-
     share = Beside("back off", Action.CHALLENGER_SHARE, "it fails", share=0.05)
     bounds = Beside("room", Action.SCALE_BOUNDS, "it is slow", replicas=(4, 30))
     clone.decided(Action.WAIT, beside=(share, bounds))
@@ -234,6 +234,67 @@ def test_a_share_and_bounds_are_a_commit_of_one_line_each_and_nothing_is_silentl
     clone.commit("another layout", **{verbs.SHARE_FILE.as_posix().replace("/", "__"): "share: none\n"})
     with pytest.raises(DataError, match="expected the setting that challenger share changes"):
         verbs.act(clone.root, "origin", {})
+
+
+def not_asked(outcome: Outcome = Outcome.NOT) -> dict[str, Any]:
+    """What a decision holds in which no rule asks for a change, each for one reason."""
+    actions = (Action.ROLL_BACK, Action.CHALLENGER_SHARE, Action.SCALE_BOUNDS)
+    return {"considered": tuple(Considered(f"r{each}", Trigger.ERRORS, each, outcome, "so") for each in actions)}
+
+
+CHANGED = ["decide/challenger-share", "decide/scale-bounds", "rollback/production"]
+
+
+@pytest.fixture
+def proposed(clone: Clone) -> Clone:
+    """A clone whose last decision has taken production back, and changed a share and bounds."""
+    share = Beside("back off", Action.CHALLENGER_SHARE, "it fails", share=0.05)
+    clone.decided(Action.ROLL_BACK, beside=(share, Beside("room", Action.SCALE_BOUNDS, "it is slow", replicas=(4, 30))))
+    verbs.act(clone.root, "origin", {})
+    clone.git("push", "-q", "origin", "HEAD:refs/heads/retrain/auto")
+    assert clone.branches() == [*CHANGED[:2], "main", "retrain/auto", CHANGED[2]]
+    return clone
+
+
+def test_what_no_rule_asks_for_any_more_is_withdrawn_once_and_a_retraining_stays(proposed: Clone) -> None:
+    clone = proposed
+    clone.git("fetch", "-q", "origin")
+    base = clone.git("rev-parse", "HEAD")
+    clone.commit("main moves on", **{"another.txt": "x\n"})
+    clone.git("checkout", "-q", "--detach", f"origin/{CHANGED[0]}")
+    clone.git("merge", "-q", "--no-edit", "origin/main")  # as the button "Update branch" does it
+    clone.git("push", "-q", "origin", f"HEAD:refs/heads/{CHANGED[0]}")
+    clone.git("checkout", "-q", "--detach", base)
+    clone.decided(Action.WAIT, **not_asked())
+    said = [verbs.act(clone.root, "origin", {}) for _ in range(2)]
+    assert sorted(said[0].splitlines()) == [f"{each} is removed: no rule asks for it any more" for each in CHANGED]
+    assert said[1].startswith("nothing to propose: Wait")
+    assert clone.branches() == ["main", "retrain/auto"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HELD_BACK, Outcome.FORESTALLED, Outcome.UNKNOWN])
+def test_the_twin_what_a_rule_asks_for_that_waits_or_cannot_tell_stays(proposed: Clone, outcome: Outcome) -> None:
+    proposed.decided(Action.WAIT, **not_asked(outcome))
+    assert verbs.act(proposed.root, "origin", {}).startswith("nothing to propose")
+    assert set(CHANGED) < set(proposed.branches())
+
+
+def test_r8_what_a_person_has_proposed_or_committed_to_is_not_withdrawn(proposed: Clone) -> None:
+    clone = proposed
+    clone.git("push", "-q", "origin", "--delete", CHANGED[2])
+    promotion.rollback(clone.root, "origin", None)
+    clone.git("fetch", "-q", "origin")
+    for branch, files in ((CHANGED[0], {"mine.txt": "x\n"}), (CHANGED[1], {})):
+        clone.git("checkout", "-q", "--detach", f"origin/{branch}")
+        for name, text in files.items():
+            (clone.root / name).write_text(text)
+            clone.git("add", name)
+        clone.git("commit", "-q", "--amend" if not files else "--allow-empty", "-m", "a person's\n\nDecided-At: now")
+        clone.git("push", "-q", "-f", "origin", f"HEAD:refs/heads/{branch}")
+    clone.git("checkout", "-q", "main")
+    clone.decided(Action.WAIT, **not_asked())
+    assert verbs.act(clone.root, "origin", {}).startswith("nothing to propose")
+    assert set(CHANGED) < set(clone.branches())
 
 
 def test_what_git_says_of_production_and_of_a_retraining_is_evidence(clone: Clone, tmp_path: Path) -> None:
@@ -302,6 +363,8 @@ def test_r11_what_github_says_of_the_retraining_holds_back_the_next_one(
     github.hub.repository(HERE)["issues"][0]["state"] = "closed"
     github.hub.repository(HERE)["issues"][0]["closed_at"] = "2013-09-27T00:00:00Z"
     assert gather(here, None).retraining.ended_at == NOW - 3 * DAY
+    early = [gather(replace(here, at=NOW - days * DAY), None).retraining for days in (4, 21)]
+    assert [(each.is_open, each.name, each.ended_at) for each in early] == [(True, "#1", None), (False, None, None)]
 
 
 def test_a_branch_whose_pull_request_is_over_makes_room_for_the_next_one(clone: Clone, github: GitHub) -> None:

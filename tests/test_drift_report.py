@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mergeline.monitor.drift.judge import sentence
+from mergeline.monitor.drift.judge import Reference, Rules, judge, sentence
 from mergeline.monitor.drift.markdown import markdown
 from mergeline.monitor.drift.page import html
 from mergeline.monitor.drift.record import (
@@ -23,8 +26,11 @@ from mergeline.monitor.drift.record import (
     Severity,
     Shape,
 )
+from mergeline.monitor.drift.tally import Counted, Sample, Tally
 from mergeline.monitor.drift.timeline import timeline
+from mergeline.monitor.profile import Profile, profile_of
 from mergeline.monitor.windows import Window
+from mergeline.schema import Feature, Kind
 
 START = dt.datetime(2024, 5, 6, tzinfo=dt.UTC)
 EVIL = '<script>alert("@all")</script>|`x`'
@@ -120,9 +126,75 @@ class Page(HTMLParser):
 def test_what_drifted_and_matters_stands_first_and_what_the_model_hardly_uses_is_no_alarm() -> None:
     lines = [line for line in markdown(DRIFTED).splitlines() if line.startswith("| <code>")]
     assert [re.findall(r"<code>(\w+)", line)[0] for line in lines] == ["amount", "unused", "score", "calm"]
-    assert "Major drift in 2024-05-27--2024-06-03, sustained: amount (40%) of 4 columns moved" in DRIFTED.sentence
+    assert (
+        "Major drift in 2024-05-27--2024-06-03, sustained: amount (40%) moved, of 3 columns that matter,"
+        in DRIFTED.sentence
+    )
     assert "unused" not in DRIFTED.sentence
     assert "(sustained)" in lines[0]
+
+
+BLIND = replace(column("longitude", 0.0), resolved=False)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NONE, Outcome.DRIFT])
+def test_a_column_that_could_not_be_judged_is_named_and_so_is_what_sees_it(outcome: Outcome) -> None:
+    moved = column("amount", 0.4, drifted=outcome is Outcome.DRIFT)
+    made = record(0, column("score", 0.02), moved, BLIND, outcome=outcome)
+    assert made.sentence.endswith(
+        "; 1 column could not be judged: longitude, and all columns together can be told from training rows."
+    )
+    calm = replace(made, classifier=Classifier(0.51, 0.53, 2000))
+    assert sentence(calm).endswith("; 1 column could not be judged: longitude.")
+    rows = [line for line in markdown(made).splitlines() if line.startswith("| <code>longitude")]
+    assert [line.split(" | ")[1] for line in rows] == ["not resolved"]
+    page = Page(html([made])).text
+    assert "not resolved" in page
+    assert "longitude is not resolved" in markdown(made)
+    read = DriftRecord.from_json(made.to_json())
+    assert (read, [each.name for each in read.unresolved]) == (made, ["longitude"])
+
+
+def test_nothing_is_said_of_columns_that_are_resolved_or_that_the_model_hardly_uses() -> None:
+    seen = record(0, column("score", 0.02), column("longitude", 0.0))
+    assert "judged" not in seen.sentence
+    assert "not resolved" not in markdown(seen) + html([seen])
+    hardly = record(0, column("score", 0.02), replace(column("longitude", 0.0, matters=False), resolved=False))
+    assert "judged" not in hardly.sentence
+    assert "not resolved" in markdown(hardly)
+    many = record(0, *(replace(BLIND, name=f"c{number}") for number in range(5)))
+    assert "5 columns could not be judged: c0, c1, c2 and 2 more" in many.sentence
+
+
+def test_a_record_from_before_columns_were_marked_is_read() -> None:
+    raw = json.loads(record().to_json())
+    for each in raw["features"]:
+        del each["resolved"]
+    assert DriftRecord.from_json(json.dumps(raw)) == record()
+
+
+COLUMN = (Feature("amount", Kind.NUMBER),)
+
+
+def narrow(seed: int, rows: int, moved: float, offset: float) -> tuple[Profile, NDArray[np.float64]]:
+    """A column of spread 1 so far from zero, and scores."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(offset + moved, 1, (rows, 1)).astype(np.float32)
+    return profile_of(values, COLUMN, generator.beta(2, 5, rows)), values.astype(np.float64)
+
+
+@pytest.mark.parametrize(("offset", "outcome", "marked"), [(1e6, Outcome.NONE, True), (0.0, Outcome.DRIFT, False)])
+def test_drift_within_a_key_is_no_drift_that_is_seen_and_is_not_passed_over(
+    offset: float, outcome: Outcome, marked: bool
+) -> None:
+    """The classifier, which looks at values and not at counts, sees it either way."""
+    (then, trained), (now, asked) = narrow(1, 4000, 0.0, offset), narrow(2, 2000, 1.0, offset)
+    sample = Sample(1000, np.arange(1000, dtype=np.uint64), asked[:1000])
+    reference = Reference("a" * 64, COLUMN, then, rows=trained[:1000])
+    counted = Counted(tallies={(0, 1.0): Tally(now, sample)})
+    made = judge(Window(START, START + dt.timedelta(days=7)), 0, counted, reference, Rules(), [])
+    assert (made.outcome, [each.resolved for each in made.features]) == (outcome, [True, not marked])
+    assert ("1 column could not be judged: amount, and all columns together can be told" in made.sentence) is marked
 
 
 @pytest.mark.parametrize(

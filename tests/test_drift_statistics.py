@@ -14,6 +14,7 @@ from scipy import special, stats
 from scipy.spatial.distance import jensenshannon
 
 from mergeline.monitor.drift import tails
+from mergeline.monitor.drift.resolution import hidden, resolves
 from mergeline.monitor.drift.statistics import categories_apart, chi_squared, grouped_apart, numbers_apart
 from mergeline.monitor.drift.tally import CategoryTally, NumberTally, Sample, hashes_of
 from mergeline.monitor.groups import NumberGroups
@@ -189,6 +190,69 @@ def test_categories_move_by_their_shares_unknown_ones_included() -> None:
     assert found.degrees == 3
     assert found.p < 1e-6
     assert categories_apart(then, then, categories, 1.0).p == 1.0
+
+
+# ---- What the counts do not tell apart -------------------------------------------------------------------------------
+
+Sides = tuple[NumberSketch, NumberSketch]
+Samples = tuple[Values, Values]
+NOTHING = (np.zeros(0), np.zeros(0))
+LOW_RESOLUTION: dict[str, Draw] = {
+    "far from zero": lambda g, n: g.normal(1e6, 1, n),
+    "a longitude": lambda g, n: g.normal(-73.98, 0.005, n),
+    "two keys wide": lambda g, n: g.normal(100.0, 0.03, n),
+}
+SINGLE_VALUES: dict[str, Draw] = {
+    "one value": lambda g, n: np.full(n, 5.0),
+    "nearly always zero": lambda g, n: np.where(g.random(n) < 0.9, 0.0, g.lognormal(0, 1, n)),
+    "two values": lambda g, n: (g.random(n) < 0.4).astype(float),
+    "whole numbers": lambda g, n: g.integers(1, 8, n).astype(float),
+    "steps of a scale": lambda g, n: g.integers(0, 9, n).astype(float) * 1.15078,
+}
+
+
+def counted(draw: Draw, offset: float = 0.0) -> tuple[Sides, Samples, float]:
+    """The counts of each side, a sample of each, and how much greater the distance may be than it seems."""
+    generator = np.random.default_rng(5)
+    now, then = draw(generator, 3000) - offset, draw(generator, 9000) - offset
+    sketches = NumberSketch.of(now), NumberSketch.of(then)
+    error = numbers_apart(*sketches).ks_error
+    assert error is not None
+    return sketches, (now[:2000], then[:2000]), error
+
+
+@pytest.mark.parametrize("name", LOW_RESOLUTION)
+def test_values_that_share_a_key_are_not_resolved_and_are_once_an_offset_is_taken_away(name: str) -> None:
+    sides, samples, error = counted(LOW_RESOLUTION[name])
+    assert error > 0.05
+    assert not resolves(*sides, *samples, 0.05)
+    assert not resolves(*sides, *NOTHING, 0.05), "nor without a sample"
+    assert counted(LOW_RESOLUTION[name], offset=float(np.median(samples[1])))[2] < 0.05
+
+
+@pytest.mark.parametrize("name", SINGLE_VALUES)
+def test_a_key_that_holds_one_value_hides_nothing_however_many_rows_have_it(name: str) -> None:
+    sides, samples, error = counted(SINGLE_VALUES[name])
+    assert error > 0.05
+    assert hidden(*samples) < 0.01
+    assert resolves(*sides, *samples, 0.05)
+    assert resolves(*sides, *NOTHING, 0.05), "nor without a sample"
+
+
+def test_a_sample_tells_single_values_far_from_zero_from_those_that_only_share_a_key() -> None:
+    one = np.full(2000, 1e6)
+    then, now = NumberSketch.of(one), NumberSketch.of(one + 1)
+    assert then.keys.tolist() == now.keys.tolist()
+    assert resolves(then, then, one, one, 0.05)
+    assert not resolves(now, then, one + 1, one, 0.05), "another value in the same key"
+    assert not resolves(then, then, *NOTHING, 0.05)
+
+
+def test_what_is_hidden_is_the_share_beside_the_most_frequent_value_of_a_key() -> None:
+    key = [1e6] * 90 + [1e6 + 1] * 4 + [1e6 + 2] * 6
+    assert hidden(np.array([*key, *[1.0] * 100]), np.array([1.0, 1e6])) == pytest.approx(0.05)
+    as_logged = np.array([10.35702, 10.35702])
+    assert hidden(as_logged, as_logged.astype(np.float32).astype(np.float64)) == 0.0
 
 
 # ---- Counting --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ import yaml
 from github_api import GitHub, served
 from github_state import Hub, token
 from rehearsal import HOME, REPOSITORY, WORKFLOWS, Job, Origin, make_fresh, rehearse, results, rights
-from repositories import MONTHS, flights
+from repositories import MONTHS, TEMPLATE, flights
 
+from mergeline.commands.decide import SHARE_FILE
 from mergeline.logstore import LogStore, open_log
 from mergeline.models.encoder import encode
 from mergeline.models.scorer import Scorer
-from mergeline.monitor.decide import Drift, Evidence, as_record, decide
-from mergeline.params.decide import DecideParams
+from mergeline.monitor.decide import Considered, Decision, Drift, Evidence, Outcome, as_record, decide
+from mergeline.monitor.decide.decision import Beside
+from mergeline.params.decide import Action, DecideParams, Trigger
 from mergeline.serve.labels import Label, labels_table
 from mergeline.serve.logschema import Entry, LogSchema
 
@@ -54,12 +57,16 @@ def github() -> Iterator[GitHub]:
         yield running
 
 
+def month_before(now: dt.datetime) -> dt.datetime:
+    return (now.replace(day=1) - dt.timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
 def log_of(place: Path, model: Path, sha256: str, *, moved: bool) -> LogStore:
-    """What servers wrote since the last month began, with labels: rows of training, of larger planes where `moved`."""
+    """What servers wrote since two months ago, with labels: rows of training, of larger planes where `moved`."""
     store = open_log(str(place), place)
     scorer = Scorer.load(model)
     now = dt.datetime.now(dt.UTC)
-    first = (now.replace(day=1) - dt.timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    first = month_before(month_before(now))
     known = pd.concat([flights(month) for month in MONTHS[:2]]).dropna(subset=["late"])
     hours = int((now - first).total_seconds() // 3600) - 2
     rows = known.sample(hours * WEEKLY // 168, replace=True, random_state=5).reset_index(drop=True)
@@ -139,6 +146,12 @@ def test_r11_inputs_that_have_moved_make_one_issue_and_one_retraining_however_of
     assert origin.head("main") == main
     changed = origin.git("diff", "--name-only", "main", "retrain/auto").split()
     assert changed == ["data.dvc", "params.yaml"]
+    last = month_before(dt.datetime.now(dt.UTC))
+    record = json.loads(runs[0]["collect"].step("All partitions that are due")["said"])
+    assert [each["partition"] for each in record["partitions"]] == [f"{month_before(last):%Y-%m}", f"{last:%Y-%m}"]
+    here.git("fetch", "-q", "origin")
+    before, after = (here.git("show", f"origin/{each}:data.dvc") for each in ("main", "retrain/auto"))
+    assert [int(re.search(r"nfiles: (\d+)", each)[1]) for each in (before, after)] == [len(MONTHS), len(MONTHS) + 2]  # type: ignore[index]
     pulls = [each for each in issues(github) if each["pull"]]
     told = [each for each in issues(github) if not each["pull"]]
     assert [each["pull"]["head"] for each in pulls] == ["retrain/auto"]
@@ -167,7 +180,9 @@ def test_r11_inputs_that_have_moved_make_one_issue_and_one_retraining_however_of
     assert "retrain/auto" not in origin.git("for-each-ref")
     assert runs[0]["watch"].step("What the alarms of the cloud wait for")["outcome"] == "skipped"
     published = well["watch"].step("What the alarms of the cloud wait for")["said"]
-    assert re.fullmatch(r"published of \d+ predictions: (LatencyP99 1, ErrorShare 0, )?DriftRuns 1\n", published)
+    assert re.fullmatch(
+        r"published of \d+ predictions: (LatencyP99 1, ErrorShare 0, )?DriftRuns 1 of [0-9: -]+ UTC\n", published
+    )
 
 
 def test_a_log_without_traffic_is_red_has_no_heartbeat_and_is_told(
@@ -206,3 +221,74 @@ def test_a_window_in_which_the_release_answered_nobody_is_red_and_no_heartbeat_t
     said = {"DRIFT": "success", "PERFORMANCE": "success", "ANSWERS": "failure" if code else "success"}
     assert run("Both checks ended well, of what the release answers", **said) == code
     assert "steps.answers.outcome == 'success'" in steps["A heartbeat"]["if"]
+
+
+def test_without_a_partition_the_run_is_red_and_all_but_the_retraining_is_proposed_and_what_is_over_withdrawn(
+    origin: Origin, github: GitHub, tmp_path: Path
+) -> None:
+    github.hub.add(REPOSITORY, git=str(origin.bare))
+    github.hub.repository(REPOSITORY)["workflow_permissions"]["can_approve_pull_request_reviews"] = True
+    here = origin.clone()
+    (here.root / SHARE_FILE).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(TEMPLATE / SHARE_FILE, here.root / SHARE_FILE)
+    here.commit("A challenger")
+    origin.push(here, "refs/heads/main")
+    share = Beside("back off", Action.CHALLENGER_SHARE, "it fails", share=0.05)
+    asked = replace(decide(Evidence(dt.datetime.now(dt.UTC)), DecideParams()), action=Action.RETRAIN, rule="r")
+    over = Considered("back off", Trigger.PERFORMANCE, Action.CHALLENGER_SHARE, Outcome.NOT, "it holds")
+
+    def run(decision: Decision, *, retrain: bool) -> dict[str, Job]:
+        outputs = {"decided": "true", "retrain": str(retrain).lower(), "act": "true"}
+        return rehearse(
+            origin, DRIFT, "schedule", {"repository": HOME}, vars={"MERGELINE_LOG": str(tmp_path / "log")},
+            api=github.url, given={"look": {"result": "success"}, "watch": {"result": "success", "outputs": outputs},
+                                   "issue": {"result": "success"}},
+            artifacts={"decision": {"decision.json": json.dumps(as_record(decision)).encode()}},
+        )  # fmt: skip
+
+    jobs = run(replace(asked, beside=(share,)), retrain=True)
+    assert (jobs["collect"].result, jobs["propose"].result) == ("failure", "success"), said(jobs)
+    assert "expected predictions, found none" in jobs["collect"].said
+    told = jobs["propose"].step("The branches that the decision asks for")["said"]
+    assert "data.dvc holds no new partition" in told
+    assert "proposed on decide/challenger-share" in told
+    (pull,) = issues(github)
+    assert (pull["pull"]["head"], pull["state"]) == ("decide/challenger-share", "open")
+    assert "retrain/auto" not in origin.git("for-each-ref")
+
+    jobs = run(replace(asked, action=Action.WAIT, considered=(over,)), retrain=False)
+    assert (jobs["collect"].result, jobs["propose"].result) == ("skipped", "success"), said(jobs)
+    assert "decide/" not in origin.git("for-each-ref")
+    assert [each["state"] for each in issues(github)] == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "branch", "code"),
+    [
+        (Action.WAIT, None, 1),
+        (Action.WAIT, "retrain/auto", 1),
+        (Action.WAIT, "decide/scale-bounds", 0),
+        (Action.WAIT, "rollback/production", 0),
+        (Action.ROLL_BACK, None, 0),
+        (Action.RETRAIN, None, 0),
+    ],
+)
+def test_a_branch_to_push_and_one_to_take_back_are_seen_and_the_twin_a_day_without_either_is_none(
+    tmp_path: Path, decision: Action, branch: str | None, code: int
+) -> None:
+    steps = {each["name"]: each for each in yaml.safe_load(DRIFT.read_text())["jobs"]["watch"]["steps"]}
+    record = as_record(replace(decide(Evidence(dt.datetime.now(dt.UTC)), DecideParams()), action=decision))
+    (tmp_path / "decision").mkdir()
+    (tmp_path / "decision/decision.json").write_text(json.dumps(record, indent=2))
+    names = {"PATH": "/usr/bin:/bin", "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, env=names, check=False, capture_output=True, text=True)
+
+    run("git", "init", "-q")
+    if branch:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        run("git", *who, "commit", "-q", "--allow-empty", "-m", "x")
+        assert run("git", "update-ref", f"refs/remotes/origin/{branch}", "HEAD").returncode == 0
+    step = steps["Is there a branch to push, or one to take back"]
+    assert run("bash", "-e", "-o", "pipefail", "-c", step["run"]).returncode == code

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_log import MODEL, OTHER, PlantedLog
+from planted_log import MODEL, OTHER, PlantedLog, microseconds
 
 from mergeline.commands.evidence import Place, gather
 from mergeline.commands.performance import performance
 from mergeline.commands.settings import load_params
 from mergeline.heartbeat import Beat, write_beat
-from mergeline.layout import PRODUCTION
+from mergeline.layout import PRODUCTION, RETIREMENTS
 from mergeline.monitor.decide import Decision, decide
+from mergeline.monitor.decide import Outcome as Held
 from mergeline.monitor.drift.record import Outcome
 from mergeline.monitor.performance.record import State
 from mergeline.monitor.profile import Profile
@@ -24,6 +25,8 @@ from mergeline.monitor.sketch import CategoryCounts, NumberSketch
 from mergeline.monitor.windows import Window
 from mergeline.params.decide import Action, DecideParams
 from mergeline.release.manifests import Release, format_release
+from mergeline.release.retirement import Phase, Retirement, format_retirements
+from mergeline.serve.labels import Label, labels_table
 
 NOW = dt.datetime(2013, 9, 30, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -150,6 +153,35 @@ def test_the_last_label_is_of_a_request_that_the_log_holds_however_old(tmp_path:
     assert gather(place(tmp_path, log), None).labels.last_at == NOW - 2 * DAY
 
 
+def told(log: PlantedLog, request: str, turned_out: dt.datetime, came: dt.datetime) -> None:
+    """A label that was handed in at another moment than the one that it tells of."""
+    labels = labels_table([Label(request, "true", microseconds(turned_out))], microseconds(came))
+    log.store.put(f"labels/{came:date=%Y-%m-%d}/{request}-{turned_out:%Y%m%d}.parquet", labels)
+
+
+@pytest.mark.parametrize("turned_out", [NOW - 20 * DAY, dt.datetime(1, 1, 2, tzinfo=dt.UTC)])
+def test_a_label_came_when_it_was_handed_in_however_old_what_it_tells(
+    tmp_path: Path, log: PlantedLog, turned_out: dt.datetime
+) -> None:
+    first, second, third = log.predict(NOW - 40 * DAY, 3)
+    told(log, first, turned_out, NOW - DAY)
+    assert gather(place(tmp_path, log), None).labels.last_at == NOW - DAY
+    told(log, second, NOW - 2 * DAY, NOW - 3 * DAY)  # the twin: one that tells of a later day, and came before
+    assert gather(place(tmp_path, log), None).labels.last_at == NOW - DAY
+    told(log, third, NOW - HOUR, NOW - HOUR)
+    assert gather(place(tmp_path, log), None).labels.last_at == NOW - HOUR
+
+
+def test_in_a_replay_which_is_told_all_at_once_a_label_came_when_it_turned_out(tmp_path: Path, log: PlantedLog) -> None:
+    first, second = log.predict(NOW - 40 * DAY, 2)
+    told(log, first, NOW - 20 * DAY, NOW + 4000 * DAY)
+    found = gather(place(tmp_path, log), None)
+    assert found.labels.last_at == NOW - 20 * DAY
+    assert decide(found, DecideParams()).rule == "labels have stopped"
+    told(log, second, NOW - 2 * DAY, NOW + 4000 * DAY)
+    assert decide(gather(place(tmp_path, log), None), DecideParams()).rule is None
+
+
 @pytest.mark.parametrize("about", [NOW + DAY, NOW - 40 * DAY, dt.datetime(9999, 12, 31, tzinfo=dt.UTC)])
 def test_failures_are_those_of_the_last_hours_whatever_day_the_requests_ask_about(
     tmp_path: Path, log: PlantedLog, about: dt.datetime
@@ -172,12 +204,16 @@ class Released:
     root: Path
     log: PlantedLog
 
-    def release(self, model: str, at: dt.datetime) -> None:
-        path = self.root / PRODUCTION
+    def release(self, model: str, at: dt.datetime, image: str = "9") -> None:
+        release = Release(model, "s3://models/x", "2" * 64, "x@sha256:" + image * 64)
+        self.commit(PRODUCTION, format_release(release), at)
+
+    def commit(self, file: Path, text: str, at: dt.datetime) -> None:
+        path = self.root / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(format_release(Release(model, "s3://models/x", "2" * 64, "x@sha256:" + "9" * 64)))
+        path.write_text(text)
         when = {"GIT_AUTHOR_DATE": at.isoformat(), "GIT_COMMITTER_DATE": at.isoformat()}
-        for arguments in (["add", "--all"], ["commit", "-q", "-m", f"release {model[:4]}"]):
+        for arguments in (["add", "--all"], ["commit", "-q", "-m", f"change {file}"]):
             subprocess.run(["git", "-C", str(self.root), *arguments], check=True, env=NAMES | when)
 
     def decided(self) -> Decision:
@@ -219,6 +255,78 @@ def test_a_new_release_is_not_taken_back_for_what_the_model_before_it_lost(produ
     log.drift(WEEK, model=OTHER)
     log.label(log.predict(WEEK.start, 1000, model=OTHER, name="new"), NOW, [number < 320 for number in range(1000)])
     assert production.decided().action is Action.ROLL_BACK, "the twin: it does worse itself"
+
+
+def degraded(log: PlantedLog, model: str = MODEL) -> None:
+    """Labels say that a model does worse, on rows like those it was trained on."""
+    ids = log.predict(BEFORE.start + DAY, 1000, model=model, name=model[:4])
+    log.label(ids, NOW - 5 * DAY, [number < 320 for number in range(1000)])
+    log.performance(BEFORE, State.DEGRADED, model=model)
+    log.drift(WEEK, model=model)
+
+
+def test_an_old_model_in_a_new_image_is_not_taken_back_for_doing_worse(production: Released) -> None:
+    production.release(MODEL, NOW - 2 * DAY, image="8")
+    degraded(production.log)
+    found = production.decided()
+    assert (found.action, found.rule) == (Action.RETRAIN, "the model does worse")
+    assert (found.facts["release.age_days"], found.facts["model.served_days"]) == (2, 60)
+    production.log.predict(NOW - 5 * HOUR, 1000, failed=300, every_s=1, name="image")
+    assert production.decided().rule == "a new release fails", "the twin: an image that fails is taken back"
+
+
+def test_a_new_model_that_does_worse_is_not_taken_back_to_itself(production: Released) -> None:
+    degraded(production.log, OTHER)
+    production.release(OTHER, NOW - 3 * DAY)
+    assert production.decided().action is Action.ROLL_BACK, "the twin: another model was served before"
+    production.release(OTHER, NOW - DAY, image="8")
+    found = production.decided()
+    assert (found.action, found.facts["model.served_days"]) == (Action.RETRAIN, 3)
+    held = next(each for each in found.considered if each.rule.startswith("a new release does worse"))
+    assert (held.outcome, "the same model" in held.why) == (Held.HELD_BACK, True)
+
+
+def test_a_release_that_a_rollback_brings_back_is_no_new_one(production: Released) -> None:
+    """What goes on failing after it lies elsewhere: a second rollback would go to a model that nobody chose."""
+    production.release(OTHER, NOW - 2 * DAY)
+    production.release(MODEL, NOW - 6 * HOUR)
+    production.log.predict(NOW - 5 * HOUR, 1000, failed=300, every_s=1)
+    degraded(production.log)
+    found = production.decided()
+    assert (found.action, [each.rule for each in found.beside]) == (Action.RETRAIN, ["predictions fail"])
+    assert (found.facts["release.age_days"], found.facts["model.served_days"]) == (60, 60)
+    production.release(OTHER, NOW - 5.5 * HOUR)
+    production.log.predict(NOW - 5 * HOUR, 1000, failed=300, every_s=1, model=OTHER, name="again")
+    again = production.decided()
+    assert again.rule == "a new release fails", "the twin: what was taken back and is tried again is new"
+    assert again.facts["release.age_days"] == 0.23
+
+
+def test_what_a_release_answered_before_it_was_taken_back_to_is_not_counted(production: Released) -> None:
+    production.log.predict(NOW - 20 * HOUR, 100, failed=100, every_s=1)
+    production.release(OTHER, NOW - 19 * HOUR)
+    assert production.decided().evidence.errors.rows == 0
+    production.release(MODEL, NOW - 6 * HOUR)
+    production.log.predict(NOW - 5 * HOUR, 10, name="back")
+    assert production.decided().evidence.errors.rows == 10
+
+
+def test_a_retired_model_is_nothing_to_go_back_to(production: Released) -> None:
+    production.release(OTHER, NOW - DAY)
+    production.log.predict(NOW - 5 * HOUR, 1000, failed=300, every_s=1, model=OTHER)
+
+    def retire(at: dt.datetime, *models: str) -> None:
+        gone = [Retirement(each, at.date(), Phase.RETIRED) for each in models]
+        production.commit(RETIREMENTS, format_retirements(gone), at)
+
+    retire(NOW - 10 * HOUR, "c" * 64)
+    assert production.decided().action is Action.ROLL_BACK, "the twin: one model of before is left"
+    retire(NOW + HOUR, "c" * 64, MODEL)
+    assert production.decided().action is Action.ROLL_BACK, "what came later is not known"
+    retire(NOW - HOUR, MODEL, "c" * 64)
+    found = production.decided()
+    assert found.action is Action.WAIT
+    assert found.evidence.model.has_earlier is False
 
 
 def test_labels_are_spread_otherwise_by_those_of_the_serving_model_alone(production: Released) -> None:

@@ -139,14 +139,10 @@ def check(place: Place, until: dt.datetime, now: dt.datetime) -> dict[str, Any]:
 
 
 def _collected(place: Place) -> list[str]:
-    """Collect partition after partition, as long as one is over and its labels are in."""
-    found: list[str] = []
+    """Collect the partitions that are over and whose labels are in."""
     now = (_end(LIVE_MONTHS[-1]) + LABELS_IN).isoformat()
-    while True:
-        record = json.loads(place.run("collect", "--now", now).out)
-        if not record["written"]:
-            return found
-        found.append(record["partition"])
+    record = json.loads(place.run("collect", "--all", "--now", now).out)
+    return [str(each["partition"]) for each in record["partitions"]]
 
 
 def _end(month: str) -> dt.datetime:

@@ -119,9 +119,8 @@ def _retrain(story: Story, now: dt.datetime, refused: set[str]) -> str:
     What was refused once is not tried again with the same months.
     """
     place = story.place
-    months: list[str] = []
-    while (record := json.loads(place.run("collect", "--now", now.isoformat()).out))["written"]:
-        months.append(str(record["partition"]))
+    record = json.loads(place.run("collect", "--all", "--now", now.isoformat()).out)
+    months = [str(each["partition"]) for each in record["partitions"]]
     if not months or months[-1] in refused:
         _to_main(place)
         return "no other month is over"

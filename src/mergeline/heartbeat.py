@@ -37,9 +37,17 @@ def read_beat(store: LogStore) -> Beat | None:
         return None
     try:
         raw = json.loads(store.read(KEY))
-        return Beat(dt.datetime.fromisoformat(raw["last_success"]), float(raw["allowed_hours"]))
-    except (ValueError, KeyError, TypeError) as err:
+        return Beat(_moment(raw["last_success"]), float(raw["allowed_hours"]))
+    except (ValueError, KeyError, TypeError, OverflowError) as err:
         raise DataError(f"{store.url}: {KEY}: no heartbeat ({err}); `mergeline heartbeat --beat` writes one") from err
+
+
+def _moment(text: str) -> dt.datetime:
+    """A time that says its zone: of any other is not known how long ago it was."""
+    found = dt.datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"last_success: expected a time with its zone, found {text!r}")
+    return found
 
 
 def write_beat(store: LogStore, beat: Beat) -> None:

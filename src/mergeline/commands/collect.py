@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline import files
 from mergeline.commands.logplace import LOG_HELP, log_url
-from mergeline.commands.performance import log_extents, now_option, read_labels, read_parts
+from mergeline.commands.partition import asked, joined, next_due, too_early
+from mergeline.commands.performance import log_extents, now_option, read_parts
 from mergeline.errors import DataError
 from mergeline.layout import DATA
 
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
     from mergeline.commands.verb import Verb
     from mergeline.logstore import LogStore
     from mergeline.monitor.collect.collected import Collected, Standing
-    from mergeline.monitor.performance.rows import Extent, LogPart
+    from mergeline.monitor.performance.rows import Extent
     from mergeline.monitor.windows import Window
     from mergeline.params import Params
 
+logger = logging.getLogger(__name__)
+
 FOLDER = "collect/"  # in the log store: what became of each partition, and what was held up
 TAKEN, LATE = ".taken.parquet", ".late.parquet"  # of a partition, there: its requests, and what came late for others
-SHADOW = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,22 @@ class Record:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What became of all partitions that were due: those that were written, and `reason`, why no further one was."""
+
+    partitions: tuple[Record, ...]
+    reason: str
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps({"written": bool(self.partitions), **asdict(self)}, indent=2, ensure_ascii=False)
+
+
 def add_verbs(verb: Verb) -> None:
     """Declare the verbs."""
     added = verb("collect", _collect, "make the next partition of data/ from the log and the labels that came for it")
+    added.add_argument("--all", action="store_true", help="make all that are due, one after the other")
     added.add_argument("--log", metavar="URL", help=LOG_HELP)
     now_option(added)
     text = "the day that freshness is judged against (default: that of --now)"
@@ -70,7 +86,29 @@ def add_verbs(verb: Verb) -> None:
 
 def _collect(parsed: argparse.Namespace) -> str:
     now = parsed.now or dt.datetime.now(dt.UTC)
-    return collect(parsed.root, parsed.log, now=now, as_of=parsed.as_of, environment=os.environ).text()
+    make = collect_all if parsed.all else collect
+    return make(parsed.root, parsed.log, now=now, as_of=parsed.as_of, environment=os.environ).text()
+
+
+def collect_all(
+    root: Path, log: str | None, *, now: dt.datetime, as_of: dt.date | None, environment: Mapping[str, str]
+) -> Records:
+    """Collect partition after partition until none is due.
+
+    One that is refused ends it: the first with its error; a later one is told as the reason, and those before it stand.
+    """
+    made: list[Record] = []
+    while True:
+        try:
+            record = collect(root, log, now=now, as_of=as_of, environment=environment)
+        except DataError as err:
+            if not made:
+                raise
+            logger.warning("%s", err)
+            return Records(tuple(made), str(err))
+        if not record.written:
+            return Records(tuple(made), record.reason)
+        made.append(record)
 
 
 def collect(
@@ -96,13 +134,13 @@ def collect(
     store = open_log(log_url(log, environment), root)
     pipeline.track_data(root)  # what an interrupted run left
     extents = log_extents(store)
-    found = _next(store, extents, following(names, now), settings)
+    found = next_due(store, extents, following(names, now), settings.data.features)
     if found is None:
         return Record(None, False, f"no prediction of a time after {max(names)} that is over")
     name, window, parts = found
-    rows = _joined(store, parts, settings, now)
+    rows = joined(store, parts, settings.data.features, now)
     answers, labelled = len(rows), int(rows["label"].notna().sum())
-    early = _too_early(window, labelled / answers, settings, now)
+    early = too_early(window, labelled / answers, settings, now)
     if early:
         return Record(name, False, f"{name}: {early}", answers, labelled)
     _refuse_few(name, answers, labelled, settings)
@@ -121,44 +159,6 @@ def collect(
 
 
 # ---- The log ---------------------------------------------------------------------------------------------------------
-
-
-def _next(
-    store: LogStore, extents: Mapping[str, Extent | None], due: Iterable[tuple[str, Window]], settings: Params
-) -> tuple[str, Window, list[LogPart]] | None:
-    """The first partition that is over and has predictions: a time in which nothing was asked is no partition."""
-    for name, window in due:
-        parts = read_parts(store, extents, [window], settings.data.features)
-        if any(_asked(part) for part in parts):
-            return name, window, parts
-    return None
-
-
-def _asked(part: LogPart) -> bool:
-    return bool(set(part.rows["variant"].unique().to_pylist()) - {SHADOW})
-
-
-def _joined(store: LogStore, parts: list[LogPart], settings: Params, now: dt.datetime) -> pd.DataFrame:
-    """Each request once, with the label that holds for it; what a shadow answered is the same request again."""
-    from mergeline.monitor.collect.collected import frame_of
-    from mergeline.monitor.labels import join
-
-    rows = frame_of(parts, settings.data.features)
-    rows = rows[rows["variant"] != SHADOW]
-    labels = read_labels(store, parts, now)
-    joined = join(rows, labels[labels["request_id"].isin(rows["request_id"])]).rows
-    return joined.drop_duplicates("request_id", ignore_index=True)
-
-
-def _too_early(window: Window, coverage: float, settings: Params, now: dt.datetime) -> str | None:
-    from mergeline.report.wording import share
-
-    wanted = settings.performance
-    if now - window.end >= dt.timedelta(days=wanted.maturity_days) or coverage >= wanted.mature_coverage:
-        return None
-    ready = window.end + dt.timedelta(days=wanted.maturity_days)
-    until = f"wait until {ready:%Y-%m-%d}, or for {share(wanted.mature_coverage)}"
-    return f"{share(coverage)} of the answers have a label; {until}"
 
 
 def _refuse_few(name: str, answers: int, labelled: int, settings: Params) -> None:
@@ -222,10 +222,11 @@ def _late(
         if not back < before.end <= window.start:
             continue
         parts = read_parts(store, extents, [before], settings.data.features)
-        if any(_asked(part) for part in parts):
+        if any(asked(part) for part in parts):
             held: dict[str, str] = dict(_columns(store, f"{name}.parquet", "request_id", REASON))
             taken = [request for (request,) in _columns(store, f"{name}{TAKEN}", "request_id")]
-            found.append(late(_joined(store, parts, settings, now), name, settings.data.target, taken, held))
+            rows = joined(store, parts, settings.data.features, now)
+            found.append(late(rows, name, settings.data.target, taken, held))
     if not found:
         return None
     names = [
@@ -234,8 +235,8 @@ def _late(
         if key.endswith(LATE) and period_of(key[len(FOLDER) : -len(LATE)]).end <= window.start
     ]
     told = {request for each in names for (request,) in _columns(store, each, "request_id")}
-    rows: pd.DataFrame = pd.concat(found, ignore_index=True)
-    return rows[~rows["request_id"].isin(told)]
+    whole: pd.DataFrame = pd.concat(found, ignore_index=True)
+    return whole[~whole["request_id"].isin(told)]
 
 
 def _counts(late: pd.DataFrame | None) -> dict[str, int]:

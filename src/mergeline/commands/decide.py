@@ -14,23 +14,26 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 from mergeline import files, git
 from mergeline.commands import retraining
 from mergeline.commands.evidence import Place, gather
 from mergeline.commands.logplace import log_url
+from mergeline.commands.promotion import ROLLBACK, rollback
 from mergeline.commands.settings import load_params
-from mergeline.errors import ConfigurationError, DataError, DegradationFound, ServiceError
+from mergeline.errors import ConfigurationError, DataError, DegradationFound, ServiceError, VerificationError
 from mergeline.github.run import Run
 from mergeline.heartbeat import Beat, exposition, read_beat, write_beat
+from mergeline.layout import PRODUCTION
 from mergeline.logstore import LogStore, open_log
 from mergeline.monitor import alerts
 from mergeline.monitor.decide import Decision, as_record, decide, markdown, parse_record, sentence
-from mergeline.monitor.decide.decision import Beside
+from mergeline.monitor.decide.decision import Beside, Outcome
 from mergeline.monitor.decide.record import key_of
 from mergeline.monitor.decide.statement import SAYS, needs_a_person
 from mergeline.params.decide import Action
-from mergeline.release.proposals import Base, Proposal, propose
+from mergeline.release.proposals import Base, Proposal, fetch_base, propose
 from mergeline.report.escape import clean
 
 logger = logging.getLogger(__name__)
@@ -43,6 +46,11 @@ LABELS = ("monitoring",)
 MADE_BY = "mergeline decide"
 SHARE_FILE = Path("k8s/components/challenger/deployment.yaml")
 BOUNDS_FILE = Path("k8s/overlays/production/autoscaler.yaml")
+BRANCHES: Final = {  # of each action, and the file that it changes; a retraining's is in `retraining`
+    Action.ROLL_BACK: (ROLLBACK, PRODUCTION),
+    Action.CHALLENGER_SHARE: ("decide/challenger-share", SHARE_FILE),
+    Action.SCALE_BOUNDS: ("decide/scale-bounds", BOUNDS_FILE),
+}
 _SHARE = re.compile(r'(- name: MERGELINE_SHARE\n\s+value: ")[^"\n]*(")')
 _LEAST, _MOST = re.compile(r"(?m)^(\s*minReplicas: ).*$"), re.compile(r"(?m)^(\s*maxReplicas: ).*$")
 
@@ -89,25 +97,28 @@ def made(root: Path) -> Decision:
 
 
 def act(root: Path, remote: str, environment: Mapping[str, str]) -> str:
-    """Push the branches that the decision asks for; return what was done, one line each. Twice changes nothing."""
+    """Push the branches that the decision asks for, and remove those that one asked for whose reason is over.
+
+    Returns what was done, one line each. Twice changes nothing.
+    """
     decision = made(root)
+    trailer = retraining.trailer(decision)
     said = []
     if decision.action is Action.RETRAIN:
         said.append(retraining.push(root, remote, decision, environment))
     if decision.action is Action.ROLL_BACK:
-        from mergeline.commands.promotion import rollback
-
-        said.append(rollback(root, remote, None))
+        said.append(rollback(root, remote, None, trailer=trailer))
     for each in decision.beside:
         if each.share is not None:
-            said.append(_propose(root, remote, "decide/challenger-share", SHARE_FILE, _with_share(each.share), each))
+            said.append(_propose(root, remote, SHARE_FILE, _with_share(each.share), each, trailer))
         if each.replicas is not None:
-            said.append(_propose(root, remote, "decide/scale-bounds", BOUNDS_FILE, _with_bounds(*each.replicas), each))
+            said.append(_propose(root, remote, BOUNDS_FILE, _with_bounds(*each.replicas), each, trailer))
+    said += withdraw(root, remote, decision)
     return "\n".join(said) or f"nothing to propose: {sentence(decision)}"
 
 
 def _propose(
-    root: Path, remote: str, branch: str, path: Path, change: Callable[[str], str | None], beside: Beside
+    root: Path, remote: str, path: Path, change: Callable[[str], str | None], beside: Beside, trailer: str
 ) -> str:
     def plan(base: Base) -> Proposal:
         standing = git.read(root, base.commit, path)
@@ -115,9 +126,45 @@ def _propose(
         if text is None:
             raise DataError(f"{path}: expected the setting that {beside.action} changes, found none on {base.name}")
         title = f"Change the {beside.action}: {clean(beside.rule, 60)}"
-        return Proposal(branch, {path: text.encode()}, f"{title}\n\n{clean(beside.why, 2000)}")
+        message = f"{title}\n\n{clean(beside.why, 2000)}\n\n{trailer}"
+        return Proposal(BRANCHES[beside.action][0], {path: text.encode()}, message)
 
     return propose(root, remote, plan).said
+
+
+def withdraw(root: Path, remote: str, decision: Decision) -> list[str]:
+    """Remove the branches that an earlier decision has proposed, where no rule asks for them any more.
+
+    One that a person has proposed or committed to stays, and so does one whose rule waits, or rests on a fact that is
+    not known now. A retraining stays as well: new rows are worth having whatever asked for them.
+    """
+    asking = {each.action for each in decision.considered if each.outcome is not Outcome.NOT}
+    asking |= {decision.action, *(each.action for each in decision.beside)}
+    over = {branch: path for action, (branch, path) in BRANCHES.items() if action not in asking}
+    if remote not in git.do(root, "remote").split():
+        return []
+    try:
+        listed = git.do(root, "ls-remote", "--heads", remote).split()[1::2]
+    except ConfigurationError as err:
+        raise ServiceError(f"{remote}: does not answer ({err}); try again") from err
+    standing = {branch: path for branch, path in over.items() if f"refs/heads/{branch}" in listed}
+    said = (_withdraw(root, remote, branch, path) for branch, path in standing.items())
+    return [line for line in said if line is not None]
+
+
+def _withdraw(root: Path, remote: str, branch: str, path: Path) -> str | None:
+    """Remove a branch by proposing what the base has already; None where it is a person's."""
+    base = fetch_base(root, remote)
+    git.do(root, "fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
+    brought = git.do(root, "log", "--first-parent", "--format=%B", f"{base.commit}..FETCH_HEAD")
+    if f"\n{retraining.DECIDED}: " not in brought:
+        return None
+    try:
+        propose(root, remote, lambda now: Proposal(branch, {path: git.read(root, now.commit, path)}, ""))
+    except VerificationError as err:
+        logger.info("%s", err)
+        return None
+    return f"{branch} is removed: no rule asks for it any more"
 
 
 def _with_share(share: float) -> Callable[[str], str | None]:

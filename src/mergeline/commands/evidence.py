@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mergeline import git
+from mergeline.commands.partition import standing as partition
 from mergeline.commands.retraining import standing as retraining
+from mergeline.commands.served import base_commit
+from mergeline.commands.served import standing as served
 from mergeline.heartbeat import read_beat
-from mergeline.layout import CANDIDATE, COMPARISON, PRODUCTION
+from mergeline.layout import CANDIDATE, PRODUCTION
 from mergeline.logstore import LogStore
 from mergeline.monitor import weekly_log
 from mergeline.monitor.decide import (
@@ -36,8 +38,6 @@ from mergeline.monitor.profile import PROFILE_FILE
 from mergeline.monitor.windows import Window
 from mergeline.params import Params
 from mergeline.release.fetch import fetch, local_folder, wanted_of
-from mergeline.release.history import Deployment, standing
-from mergeline.release.records import deployments, receipt_of
 from mergeline.release.store import model_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def gather(place: Place, request: str | None) -> Evidence:
     """Return all that is known at a moment. Raises as the readers do for a record or a file that is damaged."""
     since = place.at - dt.timedelta(hours=place.settings.decide.look_back_hours)
     rows = _asked(place, since)
-    model = _model(place)
+    base = base_commit(place.root)
+    model = served(place.root, base, place.settings, place.at)
     performances = _performances(place, model)
     beat = read_beat(place.store)
     return Evidence(
@@ -82,7 +83,8 @@ def gather(place: Place, request: str | None) -> Evidence:
         performance=_performance(performances, place.at),
         labels=_labels(place, model, performances),
         model=model,
-        retraining=retraining(place.root, place.remote, place.at, _base(place.root), place.environment),
+        partition=partition(place.root, base, place.store, place.settings, place.at),
+        retraining=retraining(place.root, place.remote, place.at, base, place.environment),
         request=Request(request),
         canary=Canary(_two_models(rows, place.at)),
         heartbeat=Heartbeat(_known(beat.at, place.at) if beat else None),
@@ -108,11 +110,11 @@ def _counts(rows: pd.DataFrame) -> tuple[int, int]:
 
 
 def _of_release(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """What production's model answered as the champion since it was released; where none is known, any champion."""
+    """What production's model answered as the champion since it came; where none is known, any champion."""
     mine = rows[rows["variant"] == CHAMPION]
     if model.sha256 is not None:
         mine = mine[mine["model_sha256"] == model.sha256]
-    return mine if model.released_at is None else mine[mine["ts"] >= model.released_at]
+    return mine if model.deployed_at is None else mine[mine["ts"] >= model.deployed_at]
 
 
 def _two_models(rows: pd.DataFrame, at: dt.datetime) -> bool:
@@ -152,12 +154,12 @@ def _is_of(model: Model, sha256: str) -> bool:
 
 
 def _drift(place: Place, model: Model) -> Drift:
-    """The newest record, of production's model; that a window from before its release has none of its rows is right."""
+    """The newest record, of production's model; that a window from before it came has none of its rows is right."""
     found = next(iter(newest(place.store, DRIFT, place.at)), None)
     if found is None:
         return Drift()
     record = DriftRecord.from_json(found[1], f"{place.store.url}: {found[0]}")
-    before = model.released_at is not None and record.window.end <= model.released_at
+    before = model.deployed_at is not None and record.window.end <= model.deployed_at
     missed = record.outcome is Outcome.NO_DATA and before
     if missed or _is_stale(record.window, place.at) or not _is_of(model, record.model_sha256):
         return Drift()
@@ -229,8 +231,18 @@ def _labels(place: Place, model: Model, records: tuple[WindowPerformance, ...]) 
     labelled = set(known["request_id"])
     new = _asked_about(place, labelled, after)
     theirs = known[known["request_id"].isin(new or _asked_about(place, labelled, None))]
-    last = theirs["label_ts"].max().to_pydatetime() if len(theirs) else _first_answer(place)
+    last = _came(theirs, place.at).max().to_pydatetime() if len(theirs) else _first_answer(place)
     return Labels(len(new), _shift(place, model, records, known), last)
+
+
+def _came(labels: pd.DataFrame, at: dt.datetime) -> pd.Series:
+    """When each label was handed in, for a label may tell of a day long past.
+
+    One that was handed in after the moment is of a replay, which is told everything at once: there it came when it
+    turned out.
+    """
+    found: pd.Series = labels["received_ts"].where(labels["received_ts"] <= at, labels["label_ts"])
+    return found
 
 
 def _asked_about(place: Place, labelled: set[str], after: dt.datetime | None) -> set[str]:
@@ -301,49 +313,6 @@ def _profile(place: Place, model: Model) -> Profile | None:
         return None
     fetched = fetch(wanted, place.root, local_folder(place.root, model.sha256))
     return Profile.from_json(fetched.content[PROFILE_FILE].decode("utf-8", "replace"))
-
-
-# ---- Git and GitHub --------------------------------------------------------------------------------------------------
-
-
-def _model(place: Place) -> Model:
-    """The model of production on the base branch, else of this checkout, which nothing serves yet."""
-    commit = _base(place.root)
-    lived = deployments(place.root, commit, PRODUCTION) if commit else ()
-    known = [each for each in lived if each.deployed_at <= place.at]
-    named: Sequence[Deployment] = known or lived
-    last = named[-1] if named else None
-    if commit is None or last is None or not last.release.is_release:
-        return Model(_own_model(place.root), None, _data_until(place, None), has_earlier=False)
-    _, brought = receipt_of(place.root, commit, last.release)
-    earlier = [each for each in standing(known)[:-1] if each.release.is_release]
-    return Model(
-        last.release.model_sha256, _known(last.deployed_at, place.at), _data_until(place, brought), bool(earlier)
-    )
-
-
-def _base(root: Path) -> str | None:
-    branch = git.base_branch(root)
-    return git.commit_of(root, branch or "HEAD")
-
-
-def _own_model(root: Path) -> str | None:
-    folder = root / CANDIDATE
-    return model_of(folder).sha256 if (folder / PROFILE_FILE).exists() else None
-
-
-def _data_until(place: Place, commit: str | None) -> dt.datetime | None:
-    """The newest row that the model was trained or judged on, else the day its table was last fed."""
-    content = git.read(place.root, commit, COMPARISON) if commit else None
-    if content is None and (place.root / COMPARISON).exists():
-        content = (place.root / COMPARISON).read_bytes()
-    try:
-        found = json.loads(content or b"{}")["holdout"]["last_time"]
-        moment = dt.datetime.fromisoformat(found)
-    except (ValueError, KeyError, TypeError):
-        as_of = place.settings.data.as_of
-        return dt.datetime.combine(as_of, dt.time(), dt.UTC) if as_of else None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def _known(moment: dt.datetime, at: dt.datetime) -> dt.datetime | None:

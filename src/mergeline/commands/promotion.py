@@ -43,12 +43,12 @@ def propose_production(root: Path, remote: str) -> str:
     return f"{found.said}: {said[0]}"
 
 
-def rollback(root: Path, remote: str, wanted: str | None) -> str:
+def rollback(root: Path, remote: str, wanted: str | None, *, trailer: str | None = None) -> str:
     """Push the branch that takes production back to a release of before, the last good one where none is named.
 
     It changes the release file alone, byte for byte to what it was, and what a retirement tells its pods; nothing is
-    trained. `wanted` is the beginning of a model's SHA-256, or of the commit that promoted it. Raises
-    `ConfigurationError` where no release of before fits.
+    trained. `wanted` is the beginning of a model's SHA-256, or of the commit that promoted it; `trailer` is added to
+    the message of the commit. Raises `ConfigurationError` where no release of before fits.
     """
     said: list[str] = []
 
@@ -63,7 +63,8 @@ def rollback(root: Path, remote: str, wanted: str | None) -> str:
             said[:] = [f"production serves model {_short(now)} already"]
             return Proposal(ROLLBACK, {PRODUCTION: git.read(root, base.commit, PRODUCTION)}, said[0])
         files = {PRODUCTION: target.content, **_patched(root, base, target.release)}
-        return Proposal(ROLLBACK, files, _revert(lived, target))
+        message = _revert(lived, target)
+        return Proposal(ROLLBACK, files, f"{message}\n{trailer}" if trailer else message)
 
     found = propose(root, remote, plan)
     if found.outcome in (Outcome.NOTHING, Outcome.WITHDRAWN):

@@ -22,24 +22,34 @@ from mergeline.report.escape import clean
 logger = logging.getLogger(__name__)
 
 RETRAIN = "retrain/auto"
+DECIDED = "Decided-At"  # the trailer of what a decision has proposed, and no person
 
 
 @dataclass(frozen=True, slots=True)
 class _Pull:
-    """A pull request from the branch: the commit that it ended with, and when, None where it is open."""
+    """A pull request from the branch: the commit that it ended with, when it was opened, and when it ended.
+
+    `began_at` is None where GitHub does not say, `ended_at` where it is open.
+    """
 
     number: int
     sha: str
     is_open: bool
+    began_at: dt.datetime | None
     ended_at: dt.datetime | None
+
+    def was_open(self, at: dt.datetime) -> bool:
+        """Whether it was open at a moment."""
+        begun = self.began_at is None or self.began_at <= at
+        return begun and (self.is_open or (self.ended_at is not None and self.ended_at > at))
 
 
 def standing(root: Path, remote: str, at: dt.datetime, base: str | None, environment: Mapping[str, str]) -> Retraining:
-    """Return what GitHub says of the branch, else this clone; what ended after a moment is not known at it."""
+    """Return what GitHub says of the branch, else this clone; what began or ended after a moment is not known at it."""
     run = Run.of(environment)
     if run.repository is not None and run.token is not None:
         pulls = _pulls(run)
-        waits = next((f"#{each.number}" for each in pulls if each.is_open), None)
+        waits = next((f"#{each.number}" for each in pulls if each.was_open(at)), None)
         return Retraining(waits is not None, waits, _latest((each.ended_at for each in pulls), at))
     tip = git.commit_of(root, f"refs/remotes/{remote}/{RETRAIN}")
     carries = tip is not None and git.read(root, tip, DATA_FILE) != git.read(root, base or "HEAD", DATA_FILE)
@@ -59,7 +69,7 @@ def push(root: Path, remote: str, decision: Decision, environment: Mapping[str, 
     contents: dict[Path, bytes | None] = {Path(name): (root / name).read_bytes() for name in names}
     reasons = [clean(each, 2000) for each in decision.why]
     title = f"Train again: {clean(decision.rule or 'asked for', 60)}"
-    message = "\n".join([title, "", *reasons, "", f"Decided-At: {decision.evidence.at.isoformat()}"])
+    message = "\n".join([title, "", *reasons, "", trailer(decision)])
 
     def plan(base: Base) -> Proposal:
         for path in contents:
@@ -69,6 +79,11 @@ def push(root: Path, remote: str, decision: Decision, environment: Mapping[str, 
 
     _clear(root, remote, environment)
     return propose(root, remote, plan).said
+
+
+def trailer(decision: Decision) -> str:
+    """Return the line of a commit's message that says which decision proposes it."""
+    return f"{DECIDED}: {decision.evidence.at.isoformat()}"
 
 
 def _clear(root: Path, remote: str, environment: Mapping[str, str]) -> None:
@@ -94,7 +109,13 @@ def _pulls(run: Run) -> list[_Pull]:
     client, repository = run.client(), run.named()
     head = quote(f"{repository.partition('/')[0]}:{RETRAIN}", safe="")
     return [
-        _Pull(int(each["number"]), str(each["head"]["sha"]), each["state"] == "open", _moment(each.get("closed_at")))
+        _Pull(
+            number=int(each["number"]),
+            sha=str(each["head"]["sha"]),
+            is_open=each["state"] == "open",
+            began_at=_moment(each.get("created_at")),
+            ended_at=_moment(each.get("closed_at")),
+        )
         for each in client.pages(f"/repos/{repository}/pulls?state=all&head={head}")
         if each["head"]["ref"] == RETRAIN and _home(each).lower() == repository.lower()
     ]

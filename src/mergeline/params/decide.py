@@ -146,7 +146,7 @@ DEFAULT_RULES: Final = (
     _rule("a new release fails", Trigger.ERRORS, Action.ROLL_BACK,
           errors__share="> 0.02", errors__rows=">= 500", release__age_days="<= 7"),
     _rule("a new release does worse on rows like those it was trained on", Trigger.PERFORMANCE, Action.ROLL_BACK,
-          performance__mature=True, drift__outcome="none", labels__shift=False, release__age_days="<= 7"),
+          performance__mature=True, drift__outcome="none", labels__shift=False, model__served_days="<= 7"),
     _rule("a person asks", Trigger.REQUEST, Action.RETRAIN),
     _rule("the model does worse", Trigger.PERFORMANCE, Action.RETRAIN, performance__mature=True),
     _rule("what the model looks at has moved", Trigger.DRIFT, Action.RETRAIN,

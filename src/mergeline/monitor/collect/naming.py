@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from mergeline.errors import ConfigurationError
 from mergeline.monitor.windows import Window
@@ -36,14 +37,20 @@ def period_of(name: str) -> Window:
 
 def following(names: Sequence[str], now: dt.datetime) -> Iterator[tuple[str, Window]]:
     """Return the names and times of the partitions after the last one that are over, in the manner of the last one."""
-    last = max(names)
-    form = "%Y-%m" if _MONTH.fullmatch(last) else "%Y-%m-%d"
-    window = period_of(last)
+    return takewhile(lambda each: each[1].end <= now, _after(max(names)))
+
+
+def upcoming(names: Sequence[str], now: dt.datetime) -> tuple[str, Window]:
+    """Return the name and the time of the first partition after the last one that is not over."""
+    return next(each for each in _after(max(names)) if each[1].end > now)
+
+
+def _after(name: str) -> Iterator[tuple[str, Window]]:
+    form = "%Y-%m" if _MONTH.fullmatch(name) else "%Y-%m-%d"
+    window = period_of(name)
     while True:
         name = f"{window.end:{form}}"
         window = period_of(name)
-        if window.end > now:
-            return
         yield name, window
 
 

@@ -18,8 +18,9 @@ class Outcome(StrEnum):
 
     FIRED = "fired"
     HELD_BACK = "held back"
-    FORESTALLED = "forestalled"  # it holds, and an earlier one has decided
+    FORESTALLED = "forestalled"  # it holds, and an earlier one has decided, or changes the same setting
     NOT = "does not hold"
+    UNKNOWN = "not known"  # a fact is missing, and no other one says that it does not hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class _Hold:
 def decide(evidence: Evidence, policy: DecideParams) -> Decision:
     """Return the decision of the first rule that holds and is not held back; to wait where there is none.
 
-    A fact that is not known passes no test. Whatever is decided, the rules that alert or change a setting act, too.
+    A fact that is not known passes no test. Whatever is decided, the rules that alert or change a setting act, too; of
+    those that change the same setting only the first.
     """
     facts = evidence.facts(policy.every_days, policy.heartbeat_hours)
     action, decided_by = Action.WAIT, None
@@ -76,9 +78,12 @@ def decide(evidence: Evidence, policy: DecideParams) -> Decision:
     beside: list[Beside] = []
     considered: list[Considered] = []
     for rule in policy.rules:
-        holds, said = _tested(rule, facts)
-        outcome = Outcome.FIRED if holds else Outcome.NOT
-        if holds and not rule.action.decides:
+        outcome, said = _tested(rule, facts)
+        holds = outcome is Outcome.FIRED
+        first = next((each.rule for each in beside if each.action is rule.action is not Action.ALERT), None)
+        if holds and first is not None:
+            outcome, said = Outcome.FORESTALLED, f"{said}; {first!r} has set it"
+        elif holds and not rule.action.decides:
             beside.append(Beside(rule.name, rule.action, said, rule.share, rule.replicas))
         elif holds and decided_by is not None:
             outcome, said = Outcome.FORESTALLED, f"{said}; {decided_by!r} has decided"
@@ -95,23 +100,26 @@ def decide(evidence: Evidence, policy: DecideParams) -> Decision:
     return Decision(action, decided_by, tuple(why), tuple(beside), tuple(considered), facts, evidence)
 
 
-def _tested(rule: Rule, facts: Facts) -> tuple[bool, str]:
-    """Whether all tests hold, with the values that they held for, or the first that does not."""
-    said = []
+def _tested(rule: Rule, facts: Facts) -> tuple[Outcome, str]:
+    """Whether all tests hold, with the values that they held for, or the first that does not, or is not known."""
+    said, unknown = [], []
     for name, test in rule.tests.items():
         value = facts[name]
         if value is None:
-            return False, f"{name} is not known"
-        if not test.holds(value):
-            return False, f"{name} is {shown(value)}, not {test.text}"
-        said.append(f"{name} is {shown(value)}")
-    return True, ", ".join(said)
+            unknown.append(f"{name} is not known")
+        elif not test.holds(value):
+            return Outcome.NOT, f"{name} is {shown(value)}, not {test.text}"
+        else:
+            said.append(f"{name} is {shown(value)}")
+    return (Outcome.UNKNOWN, unknown[0]) if unknown else (Outcome.FIRED, ", ".join(said))
 
 
 def _hold(rule: Rule, evidence: Evidence, facts: Facts, policy: DecideParams) -> _Hold | None:
     """What stands in the way of a decision."""
     if rule.action is Action.ROLL_BACK and evidence.model.has_earlier is not True:
         return _Hold("there is no earlier release to go back to")
+    if rule.action is Action.ROLL_BACK and rule.trigger is Trigger.PERFORMANCE and evidence.model.has_other is not True:
+        return _Hold("the release before serves the same model; `mergeline rollback --to` names another one")
     if rule.action is not Action.RETRAIN:
         return None
     asked = rule.trigger is Trigger.REQUEST
@@ -123,6 +131,8 @@ def _hold(rule: Rule, evidence: Evidence, facts: Facts, policy: DecideParams) ->
     if not asked and isinstance(since, float | int) and since < policy.cool_down_days:
         days = policy.cool_down_days
         return _Hold(f"the last retraining ended {since:g} days ago, the cool-down is {days:g} days")
+    if facts["data.partition_due"] is False:
+        return _Hold(evidence.partition.why or "no partition is due")
     if not asked and policy.min_new_rows and (new is None or int(new) < policy.min_new_rows):
         have = "how many is not known" if new is None else f"there are {int(new):,}"
         return _Hold(

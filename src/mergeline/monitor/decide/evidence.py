@@ -25,7 +25,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Those of them that production's model answered since its release, and how many of these failed."""
+    """Those of them that production's model answered since it last came, and how many of these failed."""
 
     rows: int | None = None
     failed: int | None = None
@@ -65,7 +65,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Labels that the model has not seen, and when the last one came."""
+    """Labels that the model has not seen, and when the last one was handed in."""
 
     new_rows: int | None = None
     shift: bool | None = None
@@ -74,12 +74,20 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model that production serves: since when, and how new the data are that it knows."""
+    """The model that production serves: since when, and how new the data are that it knows.
+
+    released_at: when its release came, with another image a new one; served_at: when the model came, with whatever
+    image. What brings back an earlier release leaves both as they were, and moves `deployed_at`, when the release last
+    came. has_earlier: whether there is a release to go back to; has_other: whether that one has another model.
+    """
 
     sha256: str | None = None
     released_at: dt.datetime | None = None
     data_until: dt.datetime | None = None
     has_earlier: bool | None = None
+    served_at: dt.datetime | None = None
+    deployed_at: dt.datetime | None = None
+    has_other: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,15 @@ class Retraining:
     is_open: bool | None = None
     name: str | None = None
     ended_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The table's next partition: whether `collect` would make it now, its name, and why not, None where it would."""
+
+    due: bool | None = None
+    name: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,7 @@ class Evidence:
     performance: Performance = field(default_factory=Performance)
     labels: Labels = field(default_factory=Labels)
     model: Model = field(default_factory=Model)
+    partition: Partition = field(default_factory=Partition)
     retraining: Retraining = field(default_factory=Retraining)
     request: Request = field(default_factory=Request)
     canary: Canary = field(default_factory=Canary)
@@ -152,7 +170,9 @@ class Evidence:
             "labels.shift": self.labels.shift,
             "labels.days_since_last": self._days_since(self.labels.last_at),
             "release.age_days": self._days_since(self.model.released_at),
+            "model.served_days": self._days_since(self.model.served_at),
             "model.age_days": age,
+            "data.partition_due": self.partition.due,
             "retraining.open": self.retraining.is_open,
             "retraining.days_since_last": self._days_since(self.retraining.ended_at),
             "request.made": self.request.reason is not None,

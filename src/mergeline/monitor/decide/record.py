@@ -78,7 +78,7 @@ def _beside(raw: Mapping[str, Any]) -> Beside:
 
 
 def _evidence(raw: Mapping[str, Any]) -> Evidence:
-    """The evidence; what a record from before some source was looked at does not name is not known."""
+    """The evidence; what a record from before something was looked at does not name is not known."""
     known = [each.name for each in fields(Evidence) if each.name in raw]
     return Evidence(**{name: _read(raw[name], _hint(Evidence, name)) for name in known})
 
@@ -92,7 +92,8 @@ def _read(raw: Any, hint: Any) -> Any:
         return dt.datetime.fromisoformat(raw)
     kind = kinds[0]
     if isinstance(raw, dict):
-        return kind(**{each.name: _read(raw[each.name], _hint(kind, each.name)) for each in fields(kind)})
+        known = [each.name for each in fields(kind) if each.name in raw]
+        return kind(**{name: _read(raw[name], _hint(kind, name)) for name in known})
     return tuple(raw) if isinstance(raw, list) else raw
 
 

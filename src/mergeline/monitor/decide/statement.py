@@ -17,8 +17,8 @@ SAYS: Final = {
 }
 THEN: Final = {
     Action.ROLL_BACK: "The branch `rollback/production` takes it back, byte for byte; merge its pull request.",
-    Action.RETRAIN: "The branch `retrain/auto` carries the new rows; its pull request trains, compares and is judged"
-    " like any other. Merge it where its gate is green.",
+    Action.RETRAIN: "The branch `retrain/auto` carries the new rows that `mergeline collect` finds due; its pull"
+    " request trains, compares and is judged like any other. Merge it where its gate is green.",
     Action.ASK_FOR_LABELS: "Feed what turned out with `mergeline labels add FILE`, or find out why it no longer comes;"
     " docs/experiments.md says what the file holds.",
     Action.WAIT: "Nothing is to be done by this rule.",
@@ -45,7 +45,7 @@ def markdown(decision: Decision) -> str:
     """Return the issue: what to do, why, what else is wrong, each rule, and the figures."""
     at = decision.evidence.at
     lines = [
-        f"**{SAYS[decision.action]}.** {THEN[decision.action]}",
+        f"**{SAYS[decision.action]}.** {_then(decision)}",
         "",
         *(f"- {prose(each)}" for each in decision.why),
         *([""] if decision.beside else []),
@@ -73,6 +73,16 @@ def markdown(decision: Decision) -> str:
         f"As of {at:%Y-%m-%d %H:%M} UTC. {KEPT}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _then(decision: Decision) -> str:
+    """What there is to do; of a retraining, from when on its rows are, as far as that is known."""
+    partition, then = decision.evidence.partition, THEN[decision.action]
+    if decision.action is not Action.RETRAIN:
+        return then
+    if partition.due:
+        return f"{then} The rows are those from {partition.name} on."
+    return f"{then} Whether any partition is due is not known; without one there is no branch."
 
 
 def _beside(action: Action, share: float | None, replicas: tuple[int, int] | None) -> str:

@@ -23,9 +23,11 @@ from mergeline.monitor.drift.record import (
     Sampling,
     Severity,
 )
+from mergeline.monitor.drift.resolution import Side, marked
 from mergeline.monitor.drift.shape import category_shape, number_shape, rounded
 from mergeline.monitor.drift.tails import benjamini_hochberg
 from mergeline.monitor.drift.tally import Counted, Sample, Tally
+from mergeline.monitor.drift.wording import unjudged
 from mergeline.monitor.profile import Profile
 from mergeline.monitor.sketch import CategoryCounts, NumberSketch
 from mergeline.monitor.windows import EPOCH, Window
@@ -115,13 +117,15 @@ def _judged(
     history: Sequence[DriftRecord],
 ) -> DriftRecord:
     now, weight = weighted(tallies)
+    sample = _sample(tallies)
     features = _corrected(list(_columns(now, weight, reference, rules)), rules)
+    sides = Side(now, sample.rows), Side(reference.profile, reference.rows)
+    features = marked(features, sides, [each.name for each in reference.features], rules.minor)
     mine = [each for each in history if each.model_sha256 == base.model_sha256]
     before = [each for each in mine if each.features or each.outcome is Outcome.NO_DATA][-(rules.n - 1) :]
     before = before if rules.n > 1 else []
     features = [_lasting(each, before, rules) for each in features]
     drifted = [each for each in features if each.drifted and each.matters]
-    sample = _sample(tallies)
     return replace(
         base,
         outcome=Outcome.DRIFT if drifted else Outcome.NONE,
@@ -318,12 +322,15 @@ def sentence(record: DriftRecord) -> str:
     columns = len(record.features)
     if not matter:
         aside = f"; {_named(drifted)} moved, which the model hardly uses" if drifted else ""
+        aside += unjudged(record)
         return f"No drift that matters in {record.window.name}: {columns} columns, {record.rows:,} rows{aside}."
     lasting = "sustained" if record.sustained else "not yet sustained"
     ranked = sorted(matter, key=lambda each: -each.effect)
+    used = sum(each.matters for each in record.features)
     return (
-        f"{str(record.severity).capitalize()} drift in {record.window.name}, {lasting}: {_named(ranked)} of"
-        f" {columns} columns moved, with {record.weighted:.0%} of the model's importance."
+        f"{str(record.severity).capitalize()} drift in {record.window.name}, {lasting}: {_named(ranked)} moved, of"
+        f" {used} column{'s' * (used != 1)} that matter{'s' * (used == 1)}, with {record.weighted:.0%} of the model's"
+        f" importance{unjudged(record)}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mergeline.monitor.drift.record import DriftRecord, FeatureDrift, Outcome
-from mergeline.monitor.drift.wording import TITLES, notes, p_value, ranked, title
+from mergeline.monitor.drift.wording import TITLES, drifted, notes, p_value, ranked, title
 from mergeline.report.escape import code, prose
 from mergeline.report.wording import figure, share
 
@@ -37,7 +37,7 @@ def _table(columns: Iterable[FeatureDrift]) -> str:
 def _row(each: FeatureDrift) -> str:
     cells = [
         code(each.name),
-        f"**{each.severity}**" if each.drifted else "no",
+        f"**{drifted(each)}**" if each.drifted else drifted(each),
         share(each.effect),
         p_value(each.p_corrected),
         figure(each.psi, 3),

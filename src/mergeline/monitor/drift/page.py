@@ -7,7 +7,7 @@ from typing import Any
 
 from mergeline.monitor.drift.record import DriftRecord, FeatureDrift, Outcome
 from mergeline.monitor.drift.timeline import timeline
-from mergeline.monitor.drift.wording import TITLES, notes, p_value, ranked, title
+from mergeline.monitor.drift.wording import TITLES, drifted, notes, p_value, ranked, title
 from mergeline.report import elements
 from mergeline.report.document import document
 from mergeline.report.elements import Cell
@@ -68,14 +68,10 @@ def _columns(latest: DriftRecord) -> str:
 
 
 def _column(each: FeatureDrift) -> tuple[Cell, ...]:
-    drifted = Cell("no", "passed")
-    if each.drifted:
-        drifted = Cell(
-            str(each.severity), "failed" if each.matters else "unclear", "" if each.matters else "hardly used"
-        )
+    style = ("failed" if each.matters else "unclear") if each.drifted else "passed" if each.resolved else "unclear"
     return (
         Cell(each.name),
-        drifted,
+        Cell(drifted(each), style, "" if each.matters or not each.drifted else "hardly used"),
         *elements.numbers(share(each.effect), p_value(each.p_corrected), figure(each.psi, 3)),
         *elements.numbers(f"{share(each.missing_then)} → {share(each.missing_now)}"),
         Cell("–" if each.importance is None else share(each.importance), "number"),
@@ -123,9 +119,8 @@ def _histogram(each: FeatureDrift) -> str:
         "missing_now": each.missing_now,
     }
     moved = f"{share(each.effect)} of the rows lie elsewhere"
-    return elements.figure(
-        histogram(shape), f"{moved}; {each.severity} drift." if each.drifted else f"{moved}.", each.name
-    )
+    found = f"; {each.severity} drift" if each.drifted else "" if each.resolved else "; not resolved"
+    return elements.figure(histogram(shape), f"{moved}{found}.", each.name)
 
 
 def _over_time(records: Sequence[DriftRecord]) -> str:

@@ -70,6 +70,8 @@ class FeatureDrift:
     window.
     drifted: effect and p_corrected both say so. windows_drifted: windows with drift of it among the last n, this one
     included. sustained: drifted now and in k of the last n.
+    resolved: whether the counts would have shown drift of it; False where its values lie so close together, for how
+    far from zero they are, that what moves may be counted where it was.
     """
 
     name: str
@@ -96,6 +98,7 @@ class FeatureDrift:
     windows_drifted: int
     sustained: bool
     shape: Shape
+    resolved: bool = True
 
     @classmethod
     def from_dict(cls, raw: Any) -> FeatureDrift:
@@ -197,6 +200,11 @@ class DriftRecord:
     def drifted(self) -> tuple[FeatureDrift, ...]:
         """The columns that drifted, whether they matter or not."""
         return tuple(each for each in self.features if each.drifted)
+
+    @property
+    def unresolved(self) -> tuple[FeatureDrift, ...]:
+        """The columns of which cannot be told whether they drifted, whether they matter or not."""
+        return tuple(each for each in self.features if not each.resolved)
 
     @property
     def score(self) -> FeatureDrift | None:

@@ -18,6 +18,7 @@ TITLES = (
     "windows",
 )
 LEAST_P = 1e-6
+NAMED = 3
 
 
 def title(record: DriftRecord) -> str:
@@ -45,6 +46,24 @@ def ranked(record: DriftRecord) -> list[FeatureDrift]:
     return sorted(
         record.features, key=lambda each: (not (each.drifted and each.matters), not each.drifted, -each.effect)
     )
+
+
+def drifted(each: FeatureDrift) -> str:
+    """Return whether a column drifted, in a word or two."""
+    if each.drifted:
+        return str(each.severity)
+    return "no" if each.resolved else "not resolved"
+
+
+def unjudged(record: DriftRecord) -> str:
+    """Return the end of a sentence that names the columns that matter and could not be judged; empty where none is."""
+    found = [each.name for each in record.unresolved if each.matters]
+    if not found:
+        return ""
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    seen = ", and all columns together can be told from training rows" if _told_apart(record) else ""
+    columns = f"{len(found)} column{'s' * (len(found) > 1)}"
+    return f"; {columns} could not be judged: {', '.join(found[:NAMED])}{more}{seen}"
 
 
 def p_value(value: float) -> str:
@@ -83,6 +102,11 @@ def _notes(record: DriftRecord) -> Iterator[str]:
     if len(record.sampling) > 1 or any(each.rate < 1 for each in record.sampling):
         rates = ", ".join(f"{each.rows:,} at {each.rate:g}" for each in record.sampling)
         yield f"The log is a sample, each row weighted by its rate: {rates}."
+    for each in record.unresolved:
+        yield (
+            f"{each.name} is not resolved: its values lie closer together than the check can tell apart, so that it"
+            " may have moved unseen; docs/drift.md says what to do."
+        )
     if record.features:
         yield _classifier(record)
         if not record.importance_known:
@@ -95,8 +119,13 @@ def _classifier(record: DriftRecord) -> str:
     found = record.classifier
     if found.auc is None:
         return f"All columns together: no figure ({found.reason})."
-    told = "can be told from" if found.auc > (found.bound or 1.0) else "cannot be told from"
+    told = "can be told from" if _told_apart(record) else "cannot be told from"
     return (
         f"All columns together: rows of this window {told} training rows (AUC {found.auc:.3f}; 0.5 is chance,"
         f" {found.bound:.3f} its limit, {found.rows:,} rows a side)."
     )
+
+
+def _told_apart(record: DriftRecord) -> bool:
+    found = record.classifier
+    return found.auc is not None and found.auc > (found.bound or 1.0)
