@@ -272,7 +272,7 @@ OF_THE_SAMPLE = (
 )
 
 
-def tested(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def ran_there(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run tests of a clone as continuous integration does, where a test that is skipped for want of a tool fails."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "CI": "true", "PYTHONPATH": str(root / "src")}
@@ -285,7 +285,7 @@ def test_the_tests_of_the_template_are_of_the_sample_whatever_table_the_reposito
     reader.types(blocks("bash")[0].partition(".venv/bin/mergeline repro")[0])  # a branch, the table, a commit
     own = reader.mapped("churned")
     assert yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["data"]["target"] == own
-    done = tested(root, OF_THE_SAMPLE)
+    done = ran_there(root, OF_THE_SAMPLE)
     assert "4 passed, 1 skipped" in done.stdout, done.stdout
     shutil.copy(root / "params.yaml", root / "sample/params.yaml")  # the twin: tests that run on a team's own settings
-    assert tested(root, OF_THE_SAMPLE[2:3]).returncode == 1
+    assert ran_there(root, OF_THE_SAMPLE[2:3]).returncode == 1
