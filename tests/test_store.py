@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mergeline.release.model import format_list
 from mergeline.release.shelf import Content
 from mergeline.release.store import Store, model_of, open_store
 
+MOTO_TRIES = 3  # it may close a part that it is asked for while the same one comes again, and say 500
 BUCKET = "models"
 PART = 5 << 20  # the least that S3 takes
 LARGE = random.Random(7).randbytes(3 * PART + 1000)
@@ -77,13 +79,17 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(pieces)
 
     def pass_on(self, body: bytes) -> None:
-        connection = http.client.HTTPConnection(*self.wire.behind, timeout=30)
         left_out = ("transfer-encoding", "content-length", "expect", *self.wire.dropped)
         headers = {key: value for key, value in self.headers.items() if key.lower() not in left_out}
-        connection.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
-        answer = connection.getresponse()
-        self.answer(answer.status, answer.getheaders(), answer.read())
-        connection.close()
+        for _ in range(MOTO_TRIES):
+            connection = http.client.HTTPConnection(*self.wire.behind, timeout=30)
+            connection.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            if answer.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+                break
+        self.answer(answer.status, answer.getheaders(), content)
 
     def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
