@@ -22,9 +22,9 @@ PEER_RUNS = 2
 NOTE = (
     "Twenty columns: 13 numbers, 6 categories (of 4 to 1,000 values), the score; reference: 200,000 rows, ours as its"
     " stored profile. Ours reads the prediction log, with its times, ids of release and variant and sampling rate, and"
-    " writes its record, two threads counting; the scan reads the twenty columns of the same files with one; the peers"
-    " a plain file of the same rows. The goals are without the classifier, which is on by default."
-    " The classifier adds the import of scikit-learn and three fits on 4,000 rows."
+    " writes its record, up to two threads counting; the scan reads the twenty columns of the same files with one;"
+    " the peers a plain file of the same rows. The goals are without the classifier, which is on by default. The"
+    " classifier adds the import of scikit-learn and three fits on 4,000 rows."
 )
 
 

@@ -33,7 +33,8 @@ def count(files: Sequence[Work], open_file: Callable[[str], Any], plan: Plan, th
 
     One row group a thread is in memory at a time. Counts of parts of the files `merge` into that of all of them.
     """
-    if threads == 1 or len(files) < threads:
+    threads = min(threads, len(files))
+    if threads <= 1:
         return _count(files, open_file, plan)
     with ThreadPoolExecutor(threads, thread_name_prefix="log-counter") as pool:
         parts = pool.map(lambda at: _count(files[at::threads], open_file, plan), range(threads))
