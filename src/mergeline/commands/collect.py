@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from mergeline import files
 from mergeline.commands.logplace import LOG_HELP, log_url
+from mergeline.commands.logrows import log_extents, read_parts
 from mergeline.commands.partition import asked, joined, next_due, too_early
-from mergeline.commands.performance import log_extents, now_option, read_parts
+from mergeline.commands.performance import now_option
 from mergeline.errors import DataError
 from mergeline.layout import DATA
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mergeline import git
-from mergeline.commands.performance import log_extents, read_labels, read_parts
+from mergeline.commands.logrows import log_extents, read_labels, read_parts
 from mergeline.errors import ConfigurationError, DataError
 from mergeline.layout import VALIDATION
 from mergeline.monitor.decide.evidence import Partition

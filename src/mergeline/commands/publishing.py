@@ -225,7 +225,8 @@ def _text(path: Path) -> str:
 
 def _report(root: Path, entry: Entry) -> str | None:
     """A release's report from the records in Git; with the plots where the checkout still has the points of them."""
-    from mergeline.commands.verdicts import at, parsed
+    from mergeline.commands.verdicts import at
+    from mergeline.release.evidence import parsed
     from mergeline.report.context import Context, Records
     from mergeline.site.report import html
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from mergeline import git
 from mergeline.layout import COMPARISON, RECEIPT
+from mergeline.release.evidence import parsed
 from mergeline.site.facts import Judged
 
 RECORDS = (COMPARISON, RECEIPT)
@@ -55,15 +55,6 @@ def judged(root: Path, base: str) -> list[Judged]:
 def at(commit: str, path: Path) -> str:
     """Return how Git names a file of a commit, from the folder that it is asked in."""
     return f"{commit}:./{path.as_posix()}"
-
-
-def parsed(content: bytes | None) -> dict[str, Any]:
-    """Return a record; an empty one where there is none that can be read."""
-    try:
-        record = json.loads(content or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _judged(commit: Commit, record: Mapping[str, Any]) -> Judged | None:

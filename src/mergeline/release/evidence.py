@@ -50,7 +50,7 @@ class Evidence:
 
 def parse_metrics(content: bytes | None) -> dict[str, float]:
     """Return the finite numbers of a metrics.json; a record that cannot be read has none."""
-    record = _object(content)
+    record = parsed(content)
     numbers = {
         name: float(value)
         for name, value in record.items()
@@ -61,7 +61,7 @@ def parse_metrics(content: bytes | None) -> dict[str, float]:
 
 def parse_judgement(content: bytes | None, model_sha256: str) -> Judgement | None:
     """Return the verdict of a comparison.json; None where it is on another model, or cannot be read."""
-    record = _object(content)
+    record = parsed(content)
     candidate = record.get("candidate")
     if not isinstance(candidate, dict) or candidate.get("sha256") != model_sha256:
         return None
@@ -77,7 +77,8 @@ def parse_judgement(content: bytes | None, model_sha256: str) -> Judgement | Non
     )
 
 
-def _object(content: bytes | None) -> dict[str, Any]:
+def parsed(content: bytes | None) -> dict[str, Any]:
+    """Return a record; an empty one where there is none that can be read."""
     try:
         record = json.loads(content or b"{}")
     except (ValueError, RecursionError):
