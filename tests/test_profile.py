@@ -315,6 +315,17 @@ def test_a_histogram_is_packed_as_its_docstring_says() -> None:
     assert b64decode(text) == expected
 
 
+def test_a_histogram_whose_blocks_are_not_in_the_order_of_their_widths_is_refused() -> None:
+    """Two blocks, of two bits a count and of one; the other way round nothing would say where the second begins."""
+    text = packed(np.array([0, 128]), np.array([1, 2]))
+    content = bytearray(b64decode(text))
+    assert list(content[22:24]) == [1, 2]
+    assert unpacked(text)[1].tolist() == [1, 2]
+    content[22:24] = [2, 1]
+    with pytest.raises(ValueError, match="expected the blocks by their widths"):
+        unpacked(b64encode(content).decode())
+
+
 WIDE: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
     "normal": lambda generator, rows: generator.normal(size=rows),
     "lognormal": lambda generator, rows: generator.lognormal(0, 2, rows),

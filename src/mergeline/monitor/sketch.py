@@ -211,12 +211,16 @@ def unpacked(text: str) -> tuple[Counts, Counts]:
     )
     if len(content) != head + int(widths.sum()) * BLOCK // 8:
         raise ValueError(f"expected a histogram of {head + int(widths.sum()) * BLOCK // 8} bytes, found {len(content)}")
-    if len(np.unique(places)) != blocks or (places >= BLOCKS).any():
+    if len(set(places.tolist())) != blocks or (places >= BLOCKS).any():
         raise ValueError(f"expected each block once, of {BLOCKS}")
     if (widths > COUNT_BITS).any() or (least < 0).any() or (least >> COUNT_BITS).any():
         raise ValueError(f"expected counts below 2^{COUNT_BITS}")
+    steps = np.diff(widths, prepend=-1)
+    if (steps < 0).any():
+        raise ValueError("expected the blocks by their widths")
     dense, at = np.zeros((blocks, BLOCK), dtype=np.int64), head
-    for first, width in zip(np.flatnonzero(np.diff(widths, prepend=-1)), np.unique(widths), strict=True):
+    for first in np.flatnonzero(steps):
+        width = widths[first]
         of_width = int((widths == width).sum())
         end = at + of_width * int(width) * BLOCK // 8
         bits = np.unpackbits(np.frombuffer(content[at:end], dtype=np.uint8), bitorder="little")

@@ -8,7 +8,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -117,7 +117,7 @@ def content_security_policy() -> str:
 
 @functools.cache
 def _read(name: str) -> str:
-    return resources.files("mergeline.serve").joinpath(name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _script() -> str:

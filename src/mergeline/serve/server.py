@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
-M_TRIM_THRESHOLD = -1
+M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8
 FREE_BYTES = 128 << 10
+ARENAS = 2  # one for the event loop, one for all threads beside it, each of which would keep free memory of its own
 BACKLOG = 2_048
 OWN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -44,7 +45,7 @@ def serve(settings: Settings) -> None:
     from mergeline.serve.assembly import assemble, load_traffic, rehearse
 
     log_as_json()
-    _give_memory_back_early()
+    _keep_little_memory()
     with _terminated_well():
         if settings.workers == 1:
             traffic = load_traffic(settings)
@@ -65,7 +66,7 @@ class Worker:
         from mergeline.serve.assembly import assemble, load_traffic
 
         log_as_json()
-        _give_memory_back_early()
+        _keep_little_memory()
         return assemble(self.settings, load_traffic(self.settings))
 
 
@@ -146,13 +147,16 @@ def _bound(config: uvicorn.Config) -> Any:
     return listening
 
 
-def _give_memory_back_early() -> None:
-    """Let the C library return what is free at the end of its heap: it would keep what one large request took.
+def _keep_little_memory() -> None:
+    """Let the C library return what is free at the end of a heap, and make two of them at most.
 
-    glibc raises its limit (mallopt(3), M_TRIM_THRESHOLD) by itself otherwise; other C libraries have none.
+    It would keep what one large request took: glibc raises its limit (mallopt(3), M_TRIM_THRESHOLD) by itself, and
+    makes eight heaps a core (M_ARENA_MAX); other C libraries have neither.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, FREE_BYTES)
+        library = ctypes.CDLL(None)
+        library.mallopt(M_TRIM_THRESHOLD, FREE_BYTES)
+        library.mallopt(M_ARENA_MAX, ARENAS)
 
 
 @contextmanager
