@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+import numpy as np
+
 
 class Ids:
     """Makes UUIDs of version 7 (RFC 9562, section 5.7): milliseconds since 1970, then random bits, then a counter.
@@ -45,7 +47,8 @@ class Ids:
         """
         if not count:
             return []
-        first = self.next()
+        self.next()
         start, prefix = self._count, self._prefix
         self._count = (start + count - 1) & 0xFFFFFFFF
-        return [first, *[f"{prefix}{(start + more) & 0xFFFFFFFF:08x}" for more in range(1, count)]]
+        counters = np.arange(start, start + count).astype(">u4").tobytes().hex()  # which keeps the lowest 32 bits
+        return [prefix + counters[at : at + 8] for at in range(0, 8 * count, 8)]

@@ -7,14 +7,15 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from mergeline.schema import Signature, Task
+from mergeline.serve.beside import Beside
 from mergeline.serve.ids import Ids
 from mergeline.serve.logschema import Entry
 from mergeline.serve.problems import Answer, Problem
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROWS_ON_THE_LOOP = 64  # their scoring takes less than handing it to a thread and back may
-ROWS_TOGETHER = 256  # a call of the runtime costs little beside the rows from here on
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -108,7 +108,7 @@ class Predictor:
         self._drift = drift
         self._encode = msgspec.json.Encoder().encode
         self._shadow = None if traffic.shadow is None else Shadow(traffic.shadow, self._keep_shadow)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._beside = Beside("scoring")
         self._waiting: list[Job] = []
         self._waiting_rows = 0
 
@@ -127,7 +127,7 @@ class Predictor:
             loop.call_soon(self._score_waiting)
         self._waiting.append(job)
         self._waiting_rows += rows
-        if self._waiting_rows >= ROWS_TOGETHER:
+        if self._waiting_rows > ROWS_ON_THE_LOOP:  # at once: their thread scores them while the next ones are decoded
             self._score_waiting()
         return Answer(self._encode(Predictions(await job.answer)))
 
@@ -139,14 +139,15 @@ class Predictor:
         with _failing(jobs):
             batch = self._batch(jobs)
             if len(batch.ids) > ROWS_ON_THE_LOOP:
-                scored = asyncio.get_running_loop().run_in_executor(self._pool, self._scored, batch.rows, batch.ids)
-                scored.add_done_callback(lambda done: self._answer_later(batch, done))
+                self._beside.do(lambda: self._scored(batch.rows, batch.ids), partial(self._answer_later, batch))
             else:
                 self._answer(batch, self._scored(batch.rows, batch.ids))
 
-    def _answer_later(self, batch: _Batch, scored: asyncio.Future[list[_Scored]]) -> None:
+    def _answer_later(self, batch: _Batch, scored: list[_Scored] | Exception) -> None:
         with _failing(batch.jobs):
-            self._answer(batch, scored.result())
+            if isinstance(scored, Exception):
+                raise scored
+            self._answer(batch, scored)
 
     def _batch(self, jobs: Sequence[Job]) -> _Batch:
         ids = jobs[0].ids if len(jobs) == 1 else [each for job in jobs for each in job.ids]
@@ -214,7 +215,7 @@ class Predictor:
         """Return when the shadow, if there is one, has scored what was answered, or after `timeout_s` seconds."""
         if self._shadow is not None:
             await self._shadow.close(timeout_s)
-        self._pool.shutdown(wait=False)
+        self._beside.close()
 
     def _keep_shadow(
         self, rows: Rows, ids: Sequence[str], ts_us: int, scores: NDArray[np.float64] | None, latency_ms: float
