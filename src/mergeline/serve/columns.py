@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +26,15 @@ def packed(texts: Sequence[str | None]) -> PackedText:
     """Return the texts of a column as their bytes; what is no Unicode (a lone surrogate) becomes a question mark."""
     import numpy as np
 
-    there = ["" if text is None else text for text in texts]
+    gaps = None in texts
+    there = ["" if text is None else text for text in texts] if gaps else cast(Sequence[str], texts)
     joined = "".join(there)
     data = joined.encode("utf-8", "replace")
     if len(data) == len(joined):
         lengths = np.fromiter(map(len, there), np.int32, len(there))
     else:
         lengths = np.fromiter((len(text.encode("utf-8", "replace")) for text in there), np.int32, len(there))
-    if None in texts:
+    if gaps:
         lengths[[text is None for text in texts]] = NO_TEXT
     return PackedText(data, lengths)
 

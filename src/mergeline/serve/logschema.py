@@ -201,10 +201,11 @@ class LogSchema:
         return parquet_bytes(columns, metadata, statistics=STATISTICS)
 
     def _feature_columns(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        values = np.concatenate([piece.values for piece in pieces]).T.copy()  # (features, rows): a column is contiguous
+        values = np.empty((len(self._features), sum(piece.rows for piece in pieces)))  # a column is contiguous
         unseen: dict[int, list[tuple[int, str]]] = {}
         start = 0
         for piece in pieces:
+            values[:, start : start + piece.rows] = piece.values.T
             for (row, column), text in piece.texts.items():
                 unseen.setdefault(column, []).append((start + row, text))
             start += piece.rows

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PACKED_ROWS = 256  # at once: the event loop waits for the GIL no longer than their packing takes, 0.2 ms
+PACKED_ENTRIES, PACKED_ROWS = 256, 1_024  # at once: the event loop waits no longer than their packing takes, 0.2 ms
 DEATHS = 3  # of writer threads by the same rows, until these are given up
 LONGEST_RETRY_AT_THE_END_S = 0.25
 
@@ -156,7 +156,7 @@ class LogWriter:
         """Note what the last `step` died of, and give up what has now killed too often."""
         if self._doing is Doing.PACKING and self.queue:
             self._deaths_alone += 1 if self._alone else 0
-            self._alone = max(1, self._alone, min(PACKED_ROWS, len(self.queue)))
+            self._alone = max(1, self._alone, min(PACKED_ENTRIES, len(self.queue)))
             if self._deaths_alone >= DEATHS:
                 self._give_up_first("rows that killed the writer")
         elif self._doing is Doing.MAKING and self._making is not None:
@@ -196,10 +196,9 @@ class LogWriter:
         return len(entries)
 
     def _first_entries(self) -> list[Entry]:
-        most = 1 if self._alone else min(PACKED_ROWS, self._settings.batch_rows)
-        first = self.queue[:most]
+        first = self.queue[: 1 if self._alone else PACKED_ENTRIES]
         ends = list(accumulate([len(entry.request_ids) for entry in first]))
-        return first[: bisect_left(ends, most) + 1]
+        return first[: bisect_left(ends, min(PACKED_ROWS, self._settings.batch_rows)) + 1]
 
     def _leave(self, count: int) -> None:
         del self.queue[:count]
