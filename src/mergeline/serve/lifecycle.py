@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -47,6 +48,8 @@ class Lifecycle:
         await receive()
         watch = app.watch
         self._take_over_sigterm()
+        gc.collect()  # what the start leaves behind is free for requests, and what lives on is not looked at again
+        gc.freeze()
         self.is_ready = True
         ticking = asyncio.create_task(_tick(app))
         log.info("ready", extra={"model_sha256": watch.model_sha256})

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
-M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8
-FREE_BYTES = 128 << 10
+M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX = -1, -2, -8
+FREE_BYTES, MORE_BYTES = 128 << 10, 16 << 10
 ARENAS = 2  # one for the event loop, one for all threads beside it, each of which would keep free memory of its own
 BACKLOG = 2_048
 OWN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
@@ -150,12 +150,14 @@ def _bound(config: uvicorn.Config) -> Any:
 def _keep_little_memory() -> None:
     """Let the C library return what is free at the end of a heap, and make two of them at most.
 
-    It would keep what one large request took: glibc raises its limit (mallopt(3), M_TRIM_THRESHOLD) by itself, and
-    makes eight heaps a core (M_ARENA_MAX); other C libraries have neither.
+    It would keep what one large request took: glibc raises its limit (mallopt(3), M_TRIM_THRESHOLD) by itself, takes
+    128 kB more than it needs at a time (M_TOP_PAD), and makes eight heaps a core (M_ARENA_MAX); other C libraries have
+    none of these.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(M_TRIM_THRESHOLD, FREE_BYTES)
+        library.mallopt(M_TOP_PAD, MORE_BYTES)
         library.mallopt(M_ARENA_MAX, ARENAS)
 
 
