@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mergeline import heap
 from mergeline.commands.driftlog import Files, counted_of, facts_of, keys_of, opened, seen_by
 from mergeline.commands.logplace import LOG_HELP, log_url
 from mergeline.commands.serve import release_options, wanted_release
@@ -59,6 +60,7 @@ def add_verbs(verb: Verb) -> None:
 def _drift(parsed: argparse.Namespace) -> str:
     from mergeline.monitor.drift.record import Outcome
 
+    heap.keep_freed()
     checked, history = check(parsed.root, parsed, os.environ, dt.datetime.now(dt.UTC))
     shown = checked or history[-1:]
     if not shown:

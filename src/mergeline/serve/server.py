@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import datetime as dt
 import json
 import logging
@@ -11,11 +10,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mergeline import heap
 from mergeline.errors import ConfigurationError
 from mergeline.serve.settings import Settings
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
-M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX = -1, -2, -8
-FREE_BYTES, MORE_BYTES = 128 << 10, 16 << 10
-ARENAS = 2  # one for the event loop, one for all threads beside it, each of which would keep free memory of its own
 BACKLOG = 2_048
 OWN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -45,7 +42,7 @@ def serve(settings: Settings) -> None:
     from mergeline.serve.assembly import assemble, load_traffic, rehearse
 
     log_as_json()
-    _keep_little_memory()
+    heap.keep_little()
     with _terminated_well():
         if settings.workers == 1:
             traffic = load_traffic(settings)
@@ -66,7 +63,7 @@ class Worker:
         from mergeline.serve.assembly import assemble, load_traffic
 
         log_as_json()
-        _keep_little_memory()
+        heap.keep_little()
         return assemble(self.settings, load_traffic(self.settings))
 
 
@@ -145,20 +142,6 @@ def _bound(config: uvicorn.Config) -> Any:
     host, port = listening.getsockname()[:2]
     log.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
     return listening
-
-
-def _keep_little_memory() -> None:
-    """Let the C library return what is free at the end of a heap, and make two of them at most.
-
-    It would keep what one large request took: glibc raises its limit (mallopt(3), M_TRIM_THRESHOLD) by itself, takes
-    128 kB more than it needs at a time (M_TOP_PAD), and makes eight heaps a core (M_ARENA_MAX); other C libraries have
-    none of these.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(M_TRIM_THRESHOLD, FREE_BYTES)
-        library.mallopt(M_TOP_PAD, MORE_BYTES)
-        library.mallopt(M_ARENA_MAX, ARENAS)
 
 
 @contextmanager

@@ -76,19 +76,21 @@ class NumberTally:
         if mask is not None:
             keys &= mask
         histogram = self._positive
-        if int(keys.min()) < 0:
+        least = int(keys.min())
+        if least < 0:
             histogram = self._signed
             self._negative_zeros += int(np.count_nonzero(keys == NEGATIVE_ZERO))
             negative = keys < 0
             keys >>= DROPPED_BITS - 1
             keys &= TWICE
             keys |= negative
+            least = int(keys.min())
         else:
             keys >>= DROPPED_BITS
+            least >>= DROPPED_BITS
         if mask is None:
-            first = int(keys.min())
-            keys -= first
-            histogram.put(first, np.bincount(keys))
+            keys -= least
+            histogram.put(least, np.bincount(keys))
         else:
             self._put_known(histogram, keys, mask, missing)
 
