@@ -34,6 +34,7 @@ class Scorer:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False  # it would keep what the largest batch took, and is no faster
         # weights outside of the file are bytes that no hash speaks for; there is nothing to be found in this place
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         self.signature = signature
