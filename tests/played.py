@@ -9,27 +9,35 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from repositories import SAMPLE_PARAMS, TEMPLATE, as_shipped
 from sample.demo import play as playing
 from sample.demo.act import Act
 from sample.demo.acts import Part, Story
 from sample.demo.place import Place
+from sample.demo.runner import installed
+from sample.demo.verbs import Verbs
+from sample.demo.workflows import Workflows
 from warm import start as warm
-from warm.client import VARIABLE
 
 from mergeline.release.manifests import NO_RELEASE, format_release
 
 EVERY = 8
-MERGELINE = [sys.executable, "-m", "mergeline"]
 NEEDED = ("git", "sh")  # all that a laptop has to have beside Python: neither Node nor kubectl nor a browser
+# Node, by which the workflows are read, and what their lines call
+WITH_NODE = (
+    *NEEDED,
+    *("node", "npm", "bash", "cat", "cp", "cut", "env", "false", "grep", "mkdir", "rm", "sed", "sleep", "tail", "tee"),
+    *("test", "tr"),
+)
 ANSWERING = (2, 3, 5, 6, 7)  # acts that begin with a server in production
+TAMPERING = (5,)  # acts that change what lies in the store, for a moment
 
 
 @dataclass(slots=True)
@@ -39,16 +47,21 @@ class WarmPlace(Place):
     Of the machine's programs it finds those that are needed and no others.
     """
 
-    def start_and_wait(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        if command[:3] == MERGELINE and command[3] != "serve":  # a server runs the clone's own code
-            return warm.run(command[3:], self.root, self.environment())
-        return Place.start_and_wait(self, command)
+    programs: ClassVar[tuple[str, ...]] = NEEDED
+
+    def __post_init__(self) -> None:
+        self.forks = warm._started()
 
     def environment(self) -> dict[str, str]:
-        folder = warm._started()
-        path = (folder, Path(sys.executable).parent, programs(self.folder))
-        named = {VARIABLE: str(folder / "socket"), "PATH": os.pathsep.join(map(str, path))}
-        return {**Place.environment(self), **named}
+        path = (self.forks, Path(sys.executable).parent, programs(self.folder, self.programs))
+        return {**Place.environment(self), "PATH": os.pathsep.join(map(str, path))}
+
+
+class NodePlace(WarmPlace):
+    """The same on a machine that has Node as well."""
+
+    __slots__ = ()
+    programs = WITH_NODE
 
 
 def small_template(root: Path) -> Path:
@@ -71,12 +84,12 @@ def commit(root: Path, message: str) -> None:
         subprocess.run(["git", "-C", str(root), *command], check=True)
 
 
-def programs(folder: Path) -> Path:
-    """A folder of links to the programs that are needed."""
+def programs(folder: Path, names: Sequence[str]) -> Path:
+    """A folder of links to the programs of these names; a script that its folder finds others by is called there."""
     place = folder / "programs"
     if not place.exists():
         place.mkdir(parents=True)
-        for name in NEEDED:
+        for name in names:
             (place / name).symlink_to(Path(str(shutil.which(name))).resolve())
     return place
 
@@ -98,12 +111,12 @@ class Played:
         return self.folder / f"act-{number}"
 
 
-def play_all(folder: Path) -> Played:
+def play_all(folder: Path, kind: type[WarmPlace]) -> Played:
     """Play every act from a fresh clone of the template, and keep a copy of the place before each."""
     said: list[str] = []
     parts = tuple((name, partial(_kept, folder, number, part)) for number, (name, part) in enumerate(playing.PARTS, 1))
-    with _without_tools(folder):
-        acts = playing.play(as_shipped(folder / "template"), folder / "demo", said.append, parts, EVERY, WarmPlace)
+    with _without_tools(folder, kind.programs):
+        acts = playing.play(as_shipped(folder / "template"), folder / "demo", said.append, parts, EVERY, kind)
     record = {"said": said, "acts": [_plain(act) for act in acts]}
     (folder / "played.json").write_text(json.dumps(record))
     return read(folder)
@@ -116,21 +129,22 @@ def read(folder: Path) -> Played:
 
 
 def _plain(act: Act) -> dict[str, Any]:
-    return {"number": act.number, "facts": {each.name: each.value for each in act.facts}, "commands": act.commands}
+    return {"number": act.number, "facts": {each.name: each.value for each in act.facts}, "played": act.played}
 
 
 def _kept(folder: Path, number: int, part: Part, story: Story) -> Act:
     place = folder / f"act-{number}"
-    shutil.copytree(story.place.folder, place, symlinks=True, ignore=shutil.ignore_patterns("home", "*.log"))
-    (place / "story.json").write_text(json.dumps({"models": story.models, "now": story.place.now.isoformat()}))
+    shutil.copytree(story.place.folder, place, symlinks=True, ignore=shutil.ignore_patterns("home", "runs", "*.log"))
+    now, shared = story.place.now.isoformat(), story.place.shared
+    (place / "story.json").write_text(json.dumps({"models": story.models, "now": now, "shared": shared}))
     return part(story)
 
 
 @contextmanager
-def _without_tools(folder: Path) -> Iterator[None]:
+def _without_tools(folder: Path, names: Sequence[str]) -> Iterator[None]:
     """Let the demo itself find no more than its commands do."""
     before = os.environ["PATH"]
-    os.environ["PATH"] = os.pathsep.join(map(str, (Path(sys.executable).parent, programs(folder))))
+    os.environ["PATH"] = os.pathsep.join(map(str, (Path(sys.executable).parent, programs(folder, names))))
     try:
         yield
     finally:
@@ -139,14 +153,23 @@ def _without_tools(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def beginning(played: Played, number: int, folder: Path) -> Iterator[Story]:
-    """The story as it was when an act began, in a place of its own."""
+    """The story as it was when an act began, in a place of its own.
+
+    The DVC remote stays shared with other acts that are played at the same time, and the model store with those that
+    only read it.
+    """
     shutil.copytree(played.kept(number), folder, symlinks=True)
     record = json.loads((folder / "story.json").read_text())
     (folder / "home").mkdir()
-    place = WarmPlace(folder, f"before act {number}")
+    by_node = (folder / "programs/node").exists()
+    place = (NodePlace if by_node else WarmPlace)(folder, f"before act {number}", shared=record["shared"])
     place.git("remote", "set-url", "origin", str(place.origin))
     place.go_to(dt.datetime.fromisoformat(record["now"]))
-    story = Story(place, models=record["models"])
+    if place.shared and number in TAMPERING:
+        place.git("checkout", "-q", "-f", "main")
+        place.change_params({"release.store": str(place.folder / "store")})
+        place.commit("Serve from a store of its own")
+    story = Story(place, Workflows(place, installed(TEMPLATE)) if by_node else Verbs(place), models=record["models"])
     try:
         if number in ANSWERING:
             story.serve()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,24 +20,38 @@ from filelock import FileLock
 from played import Played
 from sample.demo import play as playing
 from sample.demo.acts import Story
+from sample.demo.hub import REPOSITORY
+from sample.demo.verbs import Verbs
 from sample.demo.watch import LIVE_MONTHS
 
 from mergeline.errors import MergelineError
 
+WITH_NODE = shutil.which("npm") is not None  # else the demo is played by the verbs, here as anywhere
+BY_THE_LINES = "by the workflows' own run: lines"
+OF_WORKFLOWS = (1, 2, 3, 6)  # acts that go through a workflow
+# breaks that are played by the verbs, as on a machine without Node, and the workflows whose verbs they come through
+BY_VERBS = {1: {"retrain.yml", "promote.yml"}, 2: {"drift.yml"}}
+
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Played:
-    """The demo, played once for all workers; nothing changes it."""
+    """The demo, played once for all workers, by the workflows' own lines where Node is here; nothing changes it."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     folder = shared / "demo"
+    kind = played.NodePlace if WITH_NODE else played.WarmPlace
     with FileLock(shared / "demo.lock"):
-        return played.read(folder) if (folder / "played.json").exists() else played.play_all(folder)
+        return played.read(folder) if (folder / "played.json").exists() else played.play_all(folder, kind)
+
+
+def logged(demo: Played) -> str:
+    """Every command of a demo, as its log has them."""
+    return (demo.folder / "demo" / "said.log").read_text(encoding="utf-8")
 
 
 # ---- What is shown ---------------------------------------------------------------------------------------------------
 
 
-def test_every_act_holds_from_a_fresh_clone_with_an_empty_home_and_neither_node_nor_kubectl(demo: Played) -> None:
+def test_every_act_holds_from_a_fresh_clone_with_an_empty_home_and_without_kubectl(demo: Played) -> None:
     assert [each["number"] for each in demo.acts] == list(range(1, 8))
     assert any("kubectl is not here" in line for line in demo.said)
     begun = [line for line in demo.said if line.endswith(" ...")]
@@ -61,17 +77,47 @@ def test_the_acts_show_what_the_demo_is_there_for(demo: Played) -> None:
     assert facts[7]["changes that failed"] == "1 of 2 deployments"
 
 
-def test_the_verbs_are_those_of_the_workflows_in_their_order_and_the_twin_is_seen(demo: Played) -> None:
-    log = (demo.folder / "demo" / "said.log").read_text(encoding="utf-8")
-    played = demo_order.told(log)
-    assert demo_order.out_of_order(played) == []
-    assert {workflow for workflow, _ in demo_order.plays(played)} == {"retrain.yml", "drift.yml", "promote.yml"}
-    judged_first = ["repro", "gate", "record", *played]
-    assert len(re.findall(r"^\$ mergeline canary .*--stay$", log, re.MULTILINE)) == 2
-    assert len(re.findall(r"^\$ mergeline serve .*\n.*ready, ", log, re.MULTILINE)) >= 6
-    decided_first = [*played, "drift", "decide", "performance"]
-    assert demo_order.out_of_order(judged_first) == ["retrain.yml: repro gate record"]
-    assert demo_order.out_of_order(decided_first) == ["drift.yml: drift decide performance"]
+@pytest.mark.skipif(not WITH_NODE, reason="Node is not here")
+def test_the_acts_go_through_the_workflows_own_lines_where_node_is_here_and_each_says_whether_it_did(
+    demo: Played,
+) -> None:
+    said = {each["number"]: each["played"] for each in demo.acts}
+    assert {number for number, how in said.items() if how == BY_THE_LINES} == set(OF_WORKFLOWS)
+    assert said[4].startswith("by the verbs of retrain.yml in their order")
+    assert said[5] == said[7] == "by the verbs: no workflow has a part in it"
+    assert not any(line.startswith("set-up: ") and "Node" in line for line in demo.said)
+    lines = [line for line in demo.said if re.match(r"act \d, .*: ", line)]
+    page = demo.page.read_text(encoding="utf-8")
+    for number, how in said.items():
+        assert f"({how}; " in lines[number - 1]
+        assert page.count(f"Played {html.escape(how)}. ") == list(said.values()).count(how)
+    jobs = re.findall(r"^\$ (\w+\.yml), job ([\w-]+): \d+ steps\nexit code (\d), ", logged(demo), re.MULTILINE)
+    assert {(workflow, job) for workflow, job, _ in jobs} == {
+        *(("retrain.yml", job) for job in ("look", "train", "report", "record", "evaluate-again", "gate")),
+        *(("drift.yml", job) for job in ("look", "watch", "issue", "collect", "propose")),
+        *(("promote.yml", job) for job in ("look", "verify", "smoke", "propose", "retire", "tag")),
+    }
+    # the first run of a model that is recorded waits for the run of that commit
+    assert [job for _, job, code in jobs if code != "0"] == ["gate", "gate"]
+
+
+def test_what_the_workflows_have_said_on_the_way_is_one_issue_and_a_pull_request_for_each_branch(demo: Played) -> None:
+    if not WITH_NODE:
+        pytest.skip("Node is not here")
+    hub = json.loads((demo.folder / "demo" / "github.json").read_text(encoding="utf-8"))["repositories"][REPOSITORY]
+    pulls = [(each["pull"]["head"], each["state"]) for each in hub["issues"] if each["pull"]]
+    assert pulls == [
+        ("first-model", "closed"), ("promote/production", "closed"), ("retrain/auto", "closed"),
+        ("promote/production", "closed"), ("revert-promotion", "closed"),
+    ]  # fmt: skip
+    assert [each["labels"] for each in hub["issues"] if not each["pull"]] == [["monitoring"]]
+    of_each = [each["issue"] for each in hub["comments"] if "better by" in each["body"]]
+    assert len(of_each) == len(set(of_each)) >= 2
+
+
+def test_servers_and_canaries_stand_among_the_commands(demo: Played) -> None:
+    assert len(re.findall(r"^\$ mergeline canary .*--stay$", logged(demo), re.MULTILINE)) == 2
+    assert len(re.findall(r"^\$ mergeline serve .*\n.*ready, ", logged(demo), re.MULTILINE)) >= 6
 
 
 def test_commits_carry_the_days_of_the_flights_and_durations_those_of_the_clock(demo: Played) -> None:
@@ -108,10 +154,16 @@ def test_the_twin_in_the_order_of_time_readings_do(july: July) -> None:
 # ---- What is planted -------------------------------------------------------------------------------------------------
 
 
-def a_month_cut_short(story: Story) -> None:
-    file = story.place.root / "sample/2013-03.parquet"
-    file.write_bytes(file.read_bytes()[:5000])
-    story.place.commit("Cut a month short")
+def a_proposal_of_other_bytes(story: Story) -> None:
+    """The clone's code proposes to production another model than the one that staging serves."""
+    file = story.place.root / "src/mergeline/commands/promotion.py"
+    text = file.read_text()
+    other = 'staged.replace(release.model_sha256.encode(), b"0" * 64)'
+    planted = text.replace("{PRODUCTION: staged, ", f"{{PRODUCTION: {other}, ")
+    assert planted != text
+    file.write_text(planted)
+    story.place.commit("Propose something else")
+    story.place.git("push", "-q", "origin", "main")
 
 
 def no_labels(story: Story) -> None:
@@ -122,12 +174,13 @@ def no_labels(story: Story) -> None:
 
 
 def rows_that_are_gone(story: Story) -> None:
-    """What was collected is in no cache any more."""
+    """The branch names what is in no cache and in no remote any more."""
     place = story.place
-    place.git("checkout", "-q", "-f", "-B", "retrain/auto", "origin/retrain/auto")
-    named = re.findall(r"md5: (\S+)", (place.root / "data.dvc").read_text())
-    shutil.rmtree(place.root / "data")
-    (place.root / ".dvc/cache/files/md5" / named[0][:2] / named[0][2:]).unlink()
+    place.git("checkout", "-q", "-f", "-B", "lost", "origin/retrain/auto")
+    file = place.root / "data.dvc"
+    file.write_text(re.sub(r"md5: \w{4}", "md5: 0000", file.read_text()))
+    place.commit("Name other rows")
+    place.git("push", "-q", "--force", "origin", "HEAD:retrain/auto")
     place.git("checkout", "-q", "-f", "main")
 
 
@@ -148,10 +201,15 @@ def a_refusal_that_does_not_say_why(story: Story) -> None:
     file.write_text(planted)
 
 
-def old_bytes_that_are_gone(story: Story) -> None:
-    """The store has lost the model of before, and so has the folder that servers start from."""
-    (story.place.root / ".mergeline/store/sha256" / story.models["first"]).unlink()
-    shutil.rmtree(story.place.root / ".mergeline/releases", ignore_errors=True)
+def a_commit_on_top_of_the_promotion(story: Story) -> None:
+    """What is reverted then is a line of a person's: production would go on with the model to be taken back."""
+    place = story.place
+    place.git("checkout", "-q", "-f", "main")
+    release = place.root / "k8s/overlays/production/release.yaml"
+    release.write_text(f"# Served by us.\n{release.read_text()}")
+    place.commit("Say who serves it")
+    place.git("push", "-q", "origin", "main")
+    story.way = Verbs(place)  # in no time
 
 
 def a_server_of_another_model(story: Story) -> None:
@@ -159,13 +217,14 @@ def a_server_of_another_model(story: Story) -> None:
     story.production = story.place.start("--environment", "staging", "--log", "none")
 
 
+GONE = "expected success of the job `train`, found failure at `The data`" if WITH_NODE else "`dvc checkout"
 BREAKS: dict[int, tuple[Callable[[Story], None], str]] = {
-    1: (a_month_cut_short, "`mergeline repro --no-track`, found 3"),
+    1: (a_proposal_of_other_bytes, "expected the reviewed model in production's release file"),
     2: (no_labels, "a decision to retrain, found ask for labels"),
-    3: (rows_that_are_gone, "expected exit code 0 of `dvc checkout"),
+    3: (rows_that_are_gone, GONE),
     4: (a_base_that_asks_nothing_of_leaks, "the gate `leakage` to refuse"),
     5: (a_refusal_that_does_not_say_why, "expected exit code 6 of `mergeline serve"),
-    6: (old_bytes_that_are_gone, "expected a server that gets ready, found exit"),
+    6: (a_commit_on_top_of_the_promotion, "expected "),
     7: (a_server_of_another_model, "`mergeline verify .* found 6"),
 }
 
@@ -178,7 +237,19 @@ def test_a_planted_break_fails_the_demo_with_the_name_of_its_act(number: int, de
         played.beginning(demo, number, tmp_path / "demo") as story,
         pytest.raises(MergelineError, match=f"^demo: {name}: .*{said}"),
     ):
+        if number in BY_VERBS:
+            story.way = Verbs(story.place, "Node is not here")
         played.act(story, number, plant)
+    if number in BY_VERBS:
+        verbs = demo_order.told((tmp_path / "demo" / "said.log").read_text(encoding="utf-8"))
+        assert demo_order.out_of_order(verbs) == []
+        assert {workflow for workflow, _ in demo_order.plays(verbs)} == BY_VERBS[number]
+
+
+def test_the_twin_of_the_order_verbs_that_are_not_in_that_of_their_workflow_are_seen() -> None:
+    assert demo_order.out_of_order(["repro", "gate", "record", "smoke"]) == ["retrain.yml: repro gate record"]
+    assert demo_order.out_of_order(["drift", "decide", "performance"]) == ["drift.yml: drift decide performance"]
+    assert demo_order.out_of_order(["propose", "smoke"]) == []  # a play that begins anew
 
 
 def test_twin_an_act_that_is_played_again_without_a_break_holds(demo: Played, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from sample.demo.act import Act
 from sample.demo.acts import Story
 from sample.demo.interruption import SIGNALS, Interruption, held_back, interruptible
 from sample.demo.place import Server
+from sample.demo.runner import Run
+from sample.demo.runner import played as played_by_the_runner
 
 ENDS_S = 10.0  # far longer than it takes, far shorter than what must not run on
 # a background that the tests may run in ignores Ctrl-C, a terminal does not
@@ -69,6 +71,27 @@ def test_a_command_that_is_interrupted_ends_with_all_that_it_has_started(templat
     with pytest.raises(Interruption, match="interrupted by SIGTERM") as found, interruptible():
         playing.play(template, tmp_path / "demo", lambda line: None, (("act 1, one", interrupted),))
     assert found.value.exit_code == 128 + signal.SIGTERM
+    assert held.is_let_go()
+
+
+def test_a_run_of_a_workflow_that_is_interrupted_ends_with_all_that_its_jobs_have_started(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(tmp_path / "held")
+    node = tmp_path / "bin" / "node"
+    node.parent.mkdir()
+    asked = '[ "$1" = --version ] && exec echo v20.0.0'
+    node.write_text(f"#!/bin/sh\n{asked}\nexec 9>{held.path}; sleep 600 & kill -TERM $PPID; wait\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{node.parent}:{os.environ['PATH']}")
+
+    def interrupted(story: Story) -> Act:
+        run = Run("retrain.yml", "pull_request", {}, "c0ffee", story.place.folder / "runs/1", {}, {})
+        played_by_the_runner(story.place, tmp_path, run, {})
+        raise AssertionError("an act that goes on")
+
+    with pytest.raises(Interruption, match="SIGTERM"), interruptible():
+        playing.play(template, tmp_path / "demo", lambda line: None, (("act 1, one", interrupted),))
     assert held.is_let_go()
 
 

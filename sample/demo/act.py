@@ -23,12 +23,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An act that has held; `seconds` by the clock, `commands` that it ran."""
+    """An act that has held: `played` how, `seconds` by the clock, `commands` that it ran."""
 
     number: int
     title: str
     said: str
     facts: tuple[Fact, ...] = ()
     links: tuple[Link, ...] = ()
+    played: str = ""
     seconds: float = 0.0
     commands: int = 0

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from sample.demo.act import Act, Fact, Link
 from sample.demo.place import Place, Server
 from sample.demo.traffic import read_month
+from sample.demo.verbs import Verbs
 
 from mergeline.commands.settings import load_params
-from mergeline.layout import DATA, REPORT_HTML
+from mergeline.layout import DATA, RECEIPT
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sample.demo.workflows import Workflows
 
     from mergeline.params import Params
 
@@ -27,9 +29,10 @@ BEGINNING = dt.datetime(2013, 4, 1, 6, tzinfo=dt.UTC)
 
 @dataclass(slots=True)
 class Story:
-    """What the acts hand on: the place, the server of production, the models by name, the pages that were kept."""
+    """What the acts hand on: the place, the way in which it is played, the server of production, the models by name."""
 
     place: Place
+    way: Verbs | Workflows
     production: Server | None = None
     models: dict[str, str] = field(default_factory=dict)
 
@@ -72,6 +75,7 @@ class Story:
 
 Part = Callable[[Story], Act]
 MODEL = "model, SHA-256"
+BY_HAND = "by the verbs: no workflow has a part in it"
 
 
 def _promoted(commit: str) -> Fact:
@@ -86,6 +90,11 @@ def put_months(place: Place, months: Sequence[str], as_of: dt.date) -> None:
         shutil.copy(place.root / "sample" / f"{month}.parquet", place.root / DATA)
     place.change_params({"data.as_of": as_of})
     place.tool("dvc", "add", "--quiet", "data")
+
+
+def receipt(place: Place) -> str:
+    """The SHA-256 of the model that the checkout's receipt names."""
+    return str(place.record(str(RECEIPT))["model"]["sha256"])
 
 
 def verdict(place: Place) -> tuple[Fact, ...]:
@@ -111,20 +120,19 @@ def first_pull_request(story: Story) -> Act:
     place = story.place
     if place.today is None:
         place.go_to(BEGINNING)
+    story.way.set_up()
     place.branch("first-model")
     put_months(place, FIRST_MONTHS, dt.date(2013, 4, 1))
     place.commit("Train on January to March")
-    place.run("repro", "--no-track")
-    place.run("record")
-    gate = place.run("gate").out
-    place.expect("REFUSED" not in gate and "held" in gate, "a gate on which everything holds")
-    facts = verdict(place)
-    links = story.keep("the report of the pull request", place.root / REPORT_HTML, "report-first.html")
-    staged = place.merge("first-model", "Train on January to March (#1)")
+    judged = story.way.judge("first-model")
+    facts, reviewed = verdict(place), receipt(place)
+    links = story.keep("the report of the pull request", judged.page, "report-first.html")
+    staged = story.way.merge(judged, "first-model", "Train on January to March")
     first = place.released("staging")
+    place.expect(first == reviewed, f"the reviewed model {reviewed[:12]} in staging's release file")
     with place.serving("--environment", "staging", "--log", "none") as staging:
-        place.run("smoke", staging.url, "--environment", "staging")
-    promoted = place.promote("Promote the first model to production (#2)")
+        story.way.ask_and_propose(staging.url)
+    promoted = story.way.promote("Promote the first model to production")
     place.expect(place.released("production") == first, "the reviewed model in production's release file")
     served = story.serve().model_sha256
     place.expect(served == first, f"the reviewed model {first[:12]} at the server, not {served[:12]}")
@@ -139,6 +147,7 @@ def first_pull_request(story: Story) -> Act:
         ),
         (*facts, Fact(MODEL, first[:12]), Fact("to staging", f"commit {staged}"), _promoted(promoted)),
         links,
+        story.way.how,
     )
 
 
@@ -150,11 +159,7 @@ def retrained(story: Story) -> Act:
     from sample.demo.rollout import canary
 
     place = story.place
-    place.git("checkout", "-q", "-f", "retrain/auto")
-    place.tool("dvc", "checkout", "--quiet", "--force")
-    place.run("repro", "--no-track")
-    place.run("record")
-    place.run("gate")
+    judged = story.way.judge("retrain/auto")
     comparison = place.record("reports/comparison.json")
     place.expect(comparison["verdict"] == "promote", f"a verdict of promote, not {comparison['verdict']}")
     place.expect(
@@ -162,13 +167,16 @@ def retrained(story: Story) -> Act:
         "a comparison with the model that production runs",
     )
     place.expect(comparison["difference"]["low"] > 0, "an interval of the difference above 0")
-    facts = verdict(place)
-    links = story.keep("the report of the pull request", place.root / REPORT_HTML, "report-retrained.html")
-    place.merge("retrain/auto", "Retrain on January to June (#3)")
+    facts, reviewed = verdict(place), receipt(place)
+    links = story.keep("the report of the pull request", judged.page, "report-retrained.html")
+    story.way.merge(judged, "retrain/auto", "Retrain on January to June")
     second = place.released("staging")
+    place.expect(second == reviewed, f"the reviewed model {reviewed[:12]} in staging's release file")
     place.expect(second != story.models["first"], "another model in staging")
+    with place.serving("--environment", "staging", "--log", "none") as staging:
+        story.way.ask_and_propose(staging.url)
     moved = canary(story, story.month("2013-07"))
-    promoted = place.promote("Promote the retrained model to production (#4)")
+    promoted = story.way.promote("Promote the retrained model to production")
     served = story.serve().model_sha256
     place.expect(served == second, f"the retrained model {second[:12]} at the server, not {served[:12]}")
     story.models["second"] = second
@@ -182,76 +190,8 @@ def retrained(story: Story) -> Act:
         ),
         (*facts, *moved, Fact(MODEL, second[:12]), _promoted(promoted)),
         links,
+        story.way.how,
     )
-
-
-# ---- 4 ---------------------------------------------------------------------------------------------------------------
-
-
-def refused(story: Story) -> Act:
-    """A leaked feature, a worse model and a loosened gate: each blocked by the gate that is there for it."""
-    place = story.place
-    place.git("checkout", "-q", "-f", "main")
-    facts = []
-    for number, (name, start, title, plant, gate) in enumerate(REFUSED, 5):
-        place.branch(name)
-        if start:  # a push to the same branch: what has run there does not run again
-            place.git("reset", "-q", "--hard", start)
-            place.tool("dvc", "checkout", "--quiet", "--force")
-        plant(place)
-        place.commit(title)
-        place.run("repro", "--no-track")
-        place.run("record")
-        said = place.run("gate", code=4)
-        failed = {
-            each["name"] for each in place.record("reports/comparison.json")["gates"] if each["outcome"] == "failed"
-        }
-        place.expect(gate in failed, f"the gate `{gate}` to refuse `{title}`, found {sorted(failed)}")
-        place.expect("gate:" in said.err, "a line that says which question does not hold")
-        facts.append(Fact(f"#{number} {title}", f"red: {', '.join(sorted(failed))}"))
-        place.git("checkout", "-q", "-f", "main")
-        place.tool("dvc", "checkout", "--quiet", "--force")
-    return Act(
-        4,
-        "Three pull requests that must not be merged",
-        (
-            "One adds a feature that knows the answer. One makes the model worse. One goes on from there and"
-            " loosens the gates, too; the base branch's gates judge it all the same."
-        ),
-        tuple(facts),
-    )
-
-
-def _leak(place: Place) -> None:
-    """A feature that is known only after the landing: the delay itself, a little blurred."""
-    import numpy as np
-    import pandas as pd
-
-    generator = np.random.default_rng(2013)
-    for file in sorted((place.root / DATA).glob("*.parquet")):
-        rows = pd.read_parquet(file)
-        late = rows["late"].astype("boolean").astype("float64")
-        rows["minutes_saved_in_the_air"] = (late * -30 + generator.normal(0, 4, len(rows))).astype("float64")
-        rows.to_parquet(file, index=False)
-    settings = load_params(place.root)
-    place.change_params({"data.numeric": [*settings.data.numeric, "minutes_saved_in_the_air"]})
-    place.tool("dvc", "add", "--quiet", "data")
-
-
-def _worse(place: Place) -> None:
-    place.change_params({"train.hist_gradient_boosting": {"iterations": 8, "learning_rate": 0.05, "leaves": 3}})
-
-
-def _loosened(place: Place) -> None:
-    place.change_params({"gates.floors": {}, "gates.improvement.margin": 0.5})
-
-
-# a branch, the one that it goes on from or main, its title, what is planted, the gate that is there for it
-REFUSED: tuple[tuple[str, str, str, Callable[[Place], None], str], ...] = (
-    ("leaked-feature", "", "A feature that knows the answer", _leak, "leakage"),
-    ("worse-model", "", "A smaller model", _worse, "improvement"),
-    ("looser-gates", "worse-model", "A smaller model, and looser gates", _loosened, "improvement"),
-)
 
 
 # ---- 5 ---------------------------------------------------------------------------------------------------------------
@@ -271,6 +211,7 @@ def broken(story: Story) -> Act:
             " itself, and clients get their answers."
         ),
         facts,
+        played=BY_HAND,
     )
 
 
@@ -290,9 +231,8 @@ def reverted(story: Story) -> Act:
     promotion = place.git("log", "-1", "--format=%H", "--", "k8s/overlays/production/release.yaml")
     place.branch("revert-promotion")
     place.git("revert", "--no-edit", promotion)
-    gate = place.run("gate").out
-    place.expect("REFUSED" not in gate, "a gate that lets the revert pass")
-    commit = place.merge("revert-promotion", "Revert the promotion (#8)")
+    judged = story.way.turn_back()
+    commit = story.way.merge(judged, "revert-promotion", "Revert the promotion")
     gone = time.monotonic() - began
     served = story.serve().model_sha256
     took = time.monotonic() - began
@@ -310,6 +250,7 @@ def reverted(story: Story) -> Act:
             Fact(MODEL, first[:12]),
             Fact("commit", commit),
         ),
+        played=story.way.how,
     )
 
 
@@ -345,4 +286,5 @@ def proven(story: Story) -> Act:
             " of delivery come from Git alone."
         ),
         (Fact("from the commit to the server", f"{len(held)} of {len(links)} links hold{skipped}"), *keys),
+        played=BY_HAND,
     )

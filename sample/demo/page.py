@@ -18,6 +18,10 @@ from mergeline.site.frame import SKIP, framed, part, sentences
 from mergeline.site.page import contents, parts
 
 LONGEST_LINE = 500  # a command with its addresses and folders, and how it ended
+FORKED = (
+    "Those of mergeline, also in the jobs of workflows, were forked from a process that had imported the libraries, as"
+    " each would else do for itself."
+)
 FOOTER = """
 <footer><p class="soft">Made by <code>make demo</code>: each figure was measured in this run, on real flights out
 of New York in 2013. A figure that is not as it has to be ends the demo. Commits carry the days of the flights; how
@@ -56,7 +60,7 @@ def _header(shown: Sequence[Act], of: int) -> str:
 def _shown(act: Act) -> str:
     rows = [(Cell(fact.name), Cell(fact.value, "words")) for fact in act.facts]
     links = [f'<a href="{page(link.file)}">{page(link.text)}</a>' for link in act.links]
-    took = f"{act.seconds:.0f} s, {act.commands} commands"
+    took = f"{f'Played {act.played}. ' if act.played else ''}{act.seconds:.0f} s, {act.commands} commands"
     return "".join(
         [
             sentences(act.said),
@@ -70,5 +74,6 @@ def _shown(act: Act) -> str:
 def _commands(place: Place) -> str:
     lines = [f"$ {done.command}   # {ending(done)}" for done in place.commands]
     listed = "".join(f"{page(line, LONGEST_LINE)}\n" for line in lines)
+    forked = elements.paragraph(FORKED, "soft") if place.forks else ""
     box = elements.scrolling("Commands", f"<pre>{listed}</pre>")
-    return part("commands", "Every command, in order", elements.folded(f"{len(lines)} commands", box))
+    return part("commands", "Every command, in order", forked + elements.folded(f"{len(lines)} commands", box))

@@ -5,26 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import signal
+import shlex
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from sample.demo.interruption import held_back
+from sample.demo.process import end, free_port, kill
 
 from mergeline.errors import VerificationError
 from mergeline.layout import PRODUCTION, STAGING
 from mergeline.params_file import edited
 
 LONGEST_START_S = 60.0
-LONGEST_END_S = 20.0
 LONGEST_RUN_S = 600.0
 POLL_S = 0.05
 SHOWN_LINES = 12
@@ -78,7 +78,8 @@ class Place:
     `launched` are the processes that run beside them. All are in process groups of their own: Ctrl-C reaches the demo
     alone, which ends them with all that they have started.
     Commits are of `today`, where a past year is played; with `since`, a second of the monotonic clock, time goes on
-    from there.
+    from there. What was made elsewhere lies in a DVC remote where `shared`. `forks` is the folder
+    of a `mergeline` that is forked from a process with its imports behind it.
     """
 
     folder: Path
@@ -86,6 +87,8 @@ class Place:
     commands: list[Done] = field(default_factory=list)
     today: dt.datetime | None = None
     since: float | None = None
+    shared: bool = False
+    forks: Path | None = None
     launched: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def go_to(self, moment: dt.datetime) -> None:
@@ -126,7 +129,9 @@ class Place:
 
     def run(self, *arguments: str, code: int | tuple[int, ...] = 0) -> Done:
         """Run `mergeline` in the clone, by the clone's own code; it has to end with `code`, or one of them."""
-        return self._done([sys.executable, "-m", "mergeline", *arguments], "mergeline " + " ".join(arguments), code)
+        forked = self.forks and arguments[0] != "serve"
+        program = [str(self.forks / "mergeline")] if self.forks and forked else [sys.executable, "-m", "mergeline"]
+        return self._done([*program, *arguments], "mergeline " + " ".join(arguments), code)
 
     def tool(self, *command: str, code: int = 0) -> Done:
         """Run git or dvc in the clone; it has to end with `code`."""
@@ -188,10 +193,18 @@ class Place:
             process_group=0,
         )
 
+    @property
+    def mergeline(self) -> str:
+        """What a shell calls as `mergeline`, by the code that PYTHONPATH names."""
+        return (
+            shlex.quote(str(self.forks / "mergeline")) if self.forks else f"{shlex.quote(sys.executable)} -m mergeline"
+        )
+
     def environment(self) -> dict[str, str]:
         """The environment of what runs here."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(LEFT_OUT)}
-        tools = str(Path(sys.executable).parent)
+        tools = os.pathsep.join(map(str, (*([self.forks] if self.forks else ()), Path(sys.executable).parent)))
+        forked = {"MERGELINE_WARM": str(self.forks / "socket")} if self.forks else {}
         own = {
             "HOME": str(self.folder / "home"),
             "PATH": f"{tools}{os.pathsep}{kept.get('PATH', os.defpath)}",
@@ -203,7 +216,7 @@ class Place:
         }
         dates = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
         dated = {} if self.today is None else dict.fromkeys(dates, self.now.isoformat())
-        return {**kept, **own, **PERSON, **COMMITTER, **dated}
+        return {**kept, **own, **forked, **PERSON, **COMMITTER, **dated}
 
     # ---- Pull requests ---------------------------------------------------------------------------------------------
 
@@ -223,14 +236,13 @@ class Place:
         self.git("merge", "-q", "--squash", branch)
         self.git("commit", "-q", "-m", message)
         self.git("push", "-q", "origin", "main")
-        self.tool("dvc", "checkout", "--quiet", "--force")
+        if self.git("diff", "--name-only", "HEAD~1", "--", "data.dvc", "dvc.lock"):  # not where a release alone moves
+            self.data()
         return self.git("rev-parse", "--short", "HEAD")
 
-    def promote(self, message: str) -> str:
-        """Propose to production what staging serves, and merge the proposal; return the commit."""
-        self.run("propose", "production")
-        self.git("fetch", "-q", "origin")
-        return self.merge("origin/promote/production", message)
+    def data(self) -> None:
+        """Have what the checkout's files of DVC name."""
+        self.tool("dvc", "pull" if self.shared else "checkout", "--quiet", "--force")
 
     def change_params(self, changes: Mapping[str, Any]) -> None:
         """Set dotted keys of params.yaml."""
@@ -282,6 +294,13 @@ class Place:
             f" read {self.folder / 'servers.log'}"
         )
 
+    def beside(self, command: list[str], out: int) -> subprocess.Popen[bytes]:
+        """Start a program and let it run."""
+        with held_back():
+            process = self._begin(command, out, subprocess.DEVNULL)
+            self.launched.append(process)
+        return process
+
     def launch(self, arguments: Sequence[str], log: str) -> subprocess.Popen[bytes]:
         """Start `mergeline` in the clone and let it run; what it says goes to the file `log`."""
         command = [sys.executable, "-m", "mergeline", *arguments]
@@ -305,29 +324,3 @@ def ending(done: Done) -> str:
     """
     said = "ready" if done.code is None else f"exit code {done.code}"
     return f"{said}, {done.seconds:.1f} s"
-
-
-def end(process: subprocess.Popen[bytes]) -> int:
-    """End a process by SIGTERM, where that does not help by SIGKILL; return its exit code."""
-    process.terminate()
-    try:
-        return process.wait(LONGEST_END_S)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        return process.wait()
-
-
-def kill(process: subprocess.Popen[Any]) -> None:
-    """End a process, and all of its group where it leads one, at once."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-
-
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -9,15 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from sample.demo.act import Act
-from sample.demo.acts import Part, Story, broken, first_pull_request, proven, refused, retrained, reverted
+from sample.demo.acts import Part, Story, broken, first_pull_request, proven, retrained, reverted
 from sample.demo.clone import make_place
 from sample.demo.page import write_page
 from sample.demo.place import Place
+from sample.demo.refused import refused
+from sample.demo.runner import Unavailable, installed
+from sample.demo.verbs import Verbs
 from sample.demo.watch import watched
+from sample.demo.workflows import Workflows
 
 from mergeline.errors import MergelineError, VerificationError
 
 PAGE = "index.html"
+TEMPLATE = Path(__file__).parents[2]  # the runner's place: it is no part of the clone that is played in
 # title as it stands in a failure, the act
 PARTS: tuple[tuple[str, Part], ...] = (
     ("act 1, the first pull request", first_pull_request),
@@ -47,7 +52,7 @@ def play(
     """
     for line in set_up():
         say(line)
-    story = Story(make_place(template, folder, every, kind))
+    story = begun(make_place(template, folder, every, kind), say)
     shown: list[Act] = []
     try:
         for name, part in parts:
@@ -57,7 +62,7 @@ def play(
             act = replace(act, seconds=time.monotonic() - began, commands=len(story.place.commands) - ran)
             shown.append(act)
             write_page(folder / PAGE, story.place, shown, of=len(parts))
-            say(f"{name}: {'; '.join(f'{each.name} {each.value}' for each in act.facts[:3])} ({act.seconds:.0f} s)")
+            say(told(name, act))
             if len(shown) == 1:
                 say(f"see {folder / PAGE}, which grows with every act")
     except BaseException:
@@ -68,6 +73,22 @@ def play(
         story.end()
         story.place.end()
     return tuple(shown)
+
+
+def told(name: str, act: Act) -> str:
+    """The line of an act that has held."""
+    facts = "; ".join(f"{each.name} {each.value}" for each in act.facts[:3])
+    return f"{name}: {facts} ({f'{act.played}; ' if act.played else ''}{act.seconds:.0f} s)"
+
+
+def begun(place: Place, say: Callable[[str], None]) -> Story:
+    """The story before its first act: played by the workflows' own lines where their runner is here, else by verbs."""
+    try:
+        way: Verbs | Workflows = Workflows(place, installed(TEMPLATE))
+    except Unavailable as err:
+        say(f"set-up: {err}: the workflows' verbs are played in their order, in place of their run: lines")
+        way = Verbs(place, str(err))
+    return Story(place, way)
 
 
 def played(story: Story, name: str, part: Part) -> Act:

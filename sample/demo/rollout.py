@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sample.demo.act import Fact
-from sample.demo.place import Done, free_port, kill
+from sample.demo.place import Done
+from sample.demo.process import free_port, kill
 from sample.demo.traffic import Clients
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def tampered(story: Story) -> tuple[Fact, ...]:
     """Flip one byte of the stored model; a fresh server has to refuse it with 6, and to serve the right bytes again."""
     place = story.place
     sha256 = place.released("production")
-    stored = sorted((place.root / ".mergeline" / "store").rglob("model.onnx"))
-    stored = stored or [path for path in (place.root / ".mergeline" / "store").rglob("*") if path.is_file()]
+    store = place.root / story.settings.release.store
+    stored = [path for path in store.rglob("*") if path.is_file()]
     model = next((path for path in stored if _holds_onnx(place, path, sha256)), None)
     place.expect(model is not None, f"the model {sha256[:12]} of production in the store")
     assert model is not None  # noqa: S101  just asked

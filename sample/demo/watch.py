@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sample.demo.act import Act, Fact
 from sample.demo.traffic import replay
 
-from mergeline.errors import DegradationFound
 from mergeline.monitor.drift.record import DriftRecord
 from mergeline.monitor.performance.record import State, WindowPerformance
 from mergeline.report.wording import interval, metric_label
@@ -34,33 +32,33 @@ def watched(story: Story) -> Act:
     """April to June through the running server; the checks find what moved, and the decision is to retrain."""
     place = story.place
     server = story.running()
-    facts, rows = [], 0
-    decision: dict[str, Any] = {}
+    facts, rows, checked = [], 0, None
     for month in LIVE_MONTHS:
         sent = replay(server.url, story.month(month), story.settings)
         rows += sent.rows
         is_written(place, rows)
         place.go_to(_end(month) + LABELS_IN)
-        decision = check(place, _end(month), _end(month) + LABELS_IN)
+        last = month == LIVE_MONTHS[-1]
+        checked = story.way.check(_end(month), _end(month) + LABELS_IN, act=last)
         rate = sent.rows / max(sent.seconds, 1e-3)
         facts.append(
             Fact(
                 month,
                 f"{sent.rows:,} flights asked ({rate:,.0f} a second), {sent.labels:,} labels;"
-                f" decided: {decision['decision']}",
+                f" decided: {checked.decision['decision']}",
             )
         )
-    place.expect(decision["decision"] == "retrain", f"a decision to retrain, found {decision['decision']}")
-    partitions = _collected(place)
-    place.expect(partitions == list(LIVE_MONTHS), f"the partitions {', '.join(LIVE_MONTHS)}, found {partitions}")
-    place.run("decide", "act")
-    place.git("fetch", "-q", "origin")
+    assert checked is not None  # noqa: S101  there are months
+    decided = checked.decision["decision"]
+    place.expect(decided == "retrain", f"a decision to retrain, found {decided}")
+    named = list(checked.partitions)
+    place.expect(named == list(LIVE_MONTHS), f"the partitions {', '.join(LIVE_MONTHS)}, found {named}")
     changed = place.git("diff", "--name-only", "origin/main...origin/retrain/auto").split()
     place.expect("data.dvc" in changed, f"a branch retrain/auto that names new data, found {changed}")
     drifted, lost = seen(place)
     links = (
-        *story.keep("drift, feature by feature", place.folder / "drift.html", "drift-report.html"),
-        *story.keep("performance, week by week", place.root / ".mergeline/performance/report.html", "performance.html"),
+        *story.keep("drift, feature by feature", checked.drift, "drift-report.html"),
+        *story.keep("performance, week by week", checked.performance, "performance.html"),
     )
     return Act(
         2,
@@ -71,8 +69,9 @@ def watched(story: Story) -> Act:
             " decision. It ends in a branch with the new partitions, for a pull request. A retraining after April or"
             " May alone is not followed here, because its gate would refuse it: `docs/a-year.md` follows both."
         ),
-        (*facts, drifted, lost, Fact("branch", f"retrain/auto, with {', '.join(partitions)}")),
+        (*facts, drifted, lost, Fact("branch", f"retrain/auto, with {', '.join(named)}")),
         links,
+        story.way.how,
     )
 
 
@@ -122,27 +121,6 @@ def _rows(place: Place) -> int:
     import pyarrow.parquet as pq
 
     return sum(pq.read_metadata(path).num_rows for path in (place.log / "predictions").rglob("[!.]*.parquet"))
-
-
-def check(place: Place, until: dt.datetime, now: dt.datetime) -> dict[str, Any]:
-    """Run the three checks of the schedule, and return the decision; drift looks at no window that ends after `until`.
-
-    A check ends with 0 or, where it has found something, with 5.
-    """
-    found = (0, DegradationFound.exit_code)
-    page = place.folder / "drift.html"
-    place.run("drift", "--until", f"{until:%Y-%m-%d}", "--html", str(page), code=found)
-    place.run("performance", "--now", now.isoformat(), code=found)
-    place.run("decide", "--now", now.isoformat())
-    decision: dict[str, Any] = place.record(".mergeline/decide/decision.json")
-    return decision
-
-
-def _collected(place: Place) -> list[str]:
-    """Collect the partitions that are over and whose labels are in."""
-    now = (_end(LIVE_MONTHS[-1]) + LABELS_IN).isoformat()
-    record = json.loads(place.run("collect", "--all", "--now", now).out)
-    return [str(each["partition"]) for each in record["partitions"]]
 
 
 def _end(month: str) -> dt.datetime:

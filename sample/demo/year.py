@@ -20,7 +20,8 @@ from sample.demo.clone import make_place
 from sample.demo.interruption import Interruption, interruptible
 from sample.demo.place import Place
 from sample.demo.traffic import replay
-from sample.demo.watch import check, is_written
+from sample.demo.verbs import Verbs, check
+from sample.demo.watch import is_written
 
 from mergeline import files
 from mergeline.errors import DataError, DegradationFound, MergelineError
@@ -82,8 +83,8 @@ def played(folder: Path, *, follow: bool) -> Year:
     """Let the year go by in a place of its own; `follow` the decisions, or leave the model alone."""
     import pandas as pd
 
-    story = Story(make_place(TEMPLATE, folder))
-    place = story.place
+    place = make_place(TEMPLATE, folder)
+    story = Story(place, Verbs(place))
     place.act, place.today = "the first model", FIRST
     first_pull_request(story)
     place.act = "the year"
@@ -143,7 +144,9 @@ def _retrain(story: Story, now: dt.datetime, refused: set[str]) -> str:
         return f"refused by {', '.join(failed)} ({gain})"
     if comparison["verdict"] != "promote":
         return f"a tie ({gain}), not promoted"
-    place.promote(f"Promote the model of {months[-1]}")
+    place.run("propose", "production")
+    place.git("fetch", "-q", "origin")
+    place.merge("origin/promote/production", f"Promote the model of {months[-1]}")
     story.serve()
     return f"promoted ({gain})"
 
