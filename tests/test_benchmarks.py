@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import http.client
+import importlib
 import json
+import pkgutil
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +22,7 @@ from benchmarks.serving.load import Loaded, parsed
 from benchmarks.serving.noise import interval_of_median
 from benchmarks.serving.running import PORT, Contender, started
 from benchmarks.serving.soak import Sample, fifths
+from repositories import TEMPLATE
 
 
 def test_the_median_ratio_is_of_paired_runs_and_not_of_medians() -> None:
@@ -207,3 +211,30 @@ def test_a_rehearsal_runs_the_clones_own_commands_with_nothing_set_up(tmp_path: 
     assert plan["payload"]["pull_request"]["head"]["sha"] == "a" * 40
     assert not {"vars", "secrets", "given"} & plan.keys()
     assert plan["environment"]["HOME"].startswith(str(tmp_path))
+
+
+# ---- What they take from the package ---------------------------------------------------------------------------------
+
+
+def gone(program: str) -> list[str]:
+    """The names that a program imports from the package, and the package does not have."""
+    missing = []
+    for each in ast.walk(ast.parse(program)):
+        if isinstance(each, ast.ImportFrom) and (each.module or "").partition(".")[0] == "mergeline":
+            module = importlib.import_module(str(each.module))
+            names = [found.name for found in each.names if not hasattr(module, found.name)]
+            submodules = {found.name for found in pkgutil.iter_modules(getattr(module, "__path__", ()))}
+            missing += [name for name in names if name not in submodules]
+    return missing
+
+
+@pytest.mark.parametrize(
+    "file", sorted((TEMPLATE / "benchmarks").rglob("*.py")), ids=lambda file: "/".join(file.parts[-2:])
+)
+def test_every_name_that_a_benchmark_takes_from_the_package_is_there(file: Path) -> None:
+    assert gone(file.read_text(encoding="utf-8")) == []
+
+
+def test_twin_a_name_that_is_not_there_is_found() -> None:
+    program = "from mergeline import heap, errors\nfrom mergeline.commands.serve import settings_of, options_of\n"
+    assert gone(program) == ["options_of"]

@@ -224,7 +224,7 @@ BREAKS: dict[int, tuple[Callable[[Story], None], str]] = {
     3: (rows_that_are_gone, GONE),
     4: (a_base_that_asks_nothing_of_leaks, "the gate `leakage` to refuse"),
     5: (a_refusal_that_does_not_say_why, "expected exit code 6 of `mergeline serve"),
-    6: (a_commit_on_top_of_the_promotion, "expected "),
+    6: (a_commit_on_top_of_the_promotion, "expected the first model .* at the server, not "),
     7: (a_server_of_another_model, "`mergeline verify .* found 6"),
 }
 

@@ -12,8 +12,8 @@ from typing import Any
 import played
 import pytest
 from repositories import TEMPLATE
+from sample.demo import forks, runner
 from sample.demo import play as playing
-from sample.demo import runner
 from sample.demo.clone import make_place
 from sample.demo.hub import HOME, Hub, pull_request, tokens
 from sample.demo.place import Place
@@ -264,3 +264,25 @@ def test_it_answers_the_jobs_and_what_they_say_is_there_in_the_next_run(tmp_path
             found = json.load(answer)
     assert [each["body"] for each in found] == ["better"]
     assert all(process.poll() is not None for process in place.launched)
+
+
+# ---- The process that commands are forked from -----------------------------------------------------------------------
+
+
+def test_where_a_socket_has_no_room_for_its_address_commands_start_by_themselves(tmp_path: Path) -> None:
+    place = Place(tmp_path / "long" / ("x" * forks.LONGEST_ADDRESS))
+    assert forks.started(place, TEMPLATE / "tests") is None
+    assert place.launched == []
+    assert place.mergeline.endswith(" -m mergeline")
+    assert "MERGELINE_WARM" not in place.environment()
+    place.forks = tmp_path / "forks"  # the twin
+    assert place.mergeline == str(tmp_path / "forks" / "mergeline")
+    assert place.environment()["MERGELINE_WARM"] == str(tmp_path / "forks" / "socket")
+    assert place.environment()["PATH"].startswith(f"{tmp_path / 'forks'}:")
+
+
+def test_a_process_to_be_forked_that_does_not_start_is_an_error(tmp_path: Path) -> None:
+    place = Place(tmp_path, "act 1, the first pull request")
+    place.root.mkdir()
+    with pytest.raises(VerificationError, match="act 1, the first pull request: expected a process that commands are"):
+        forks.started(place, tmp_path)  # there is no such program

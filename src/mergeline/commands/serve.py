@@ -25,7 +25,7 @@ SIGNING_KEY = "signing.pub"
 
 def add_verbs(verb: Verb) -> None:
     """Declare the verbs."""
-    _serve_options(verb("serve", _serve, "answer predictions with the release of an environment"))
+    serve_options(verb("serve", _serve, "answer predictions with the release of an environment"))
     _release_options(verb("fetch", _fetch, "put a release's bytes in place and verify them, as a server does"))
     _sign_options(verb("sign", _sign, "sign the model of a release, so that production may fetch it"))
 
@@ -42,7 +42,7 @@ def _sign(parsed: argparse.Namespace) -> str:
     return sign(parsed.root, parsed, os.environ)
 
 
-def _serve_options(added: argparse.ArgumentParser) -> None:
+def serve_options(added: argparse.ArgumentParser) -> None:
     """Declare the options of `serve`; each can come from the environment too, as MERGELINE_ and its name."""
     _release_options(added)
     other = "what challenges it: an environment, a release file, or a model's SHA-256 in the same store"
