@@ -94,11 +94,13 @@ def tampered(story: Story) -> tuple[Fact, ...]:
     model.chmod(0o644)
     model.write_bytes(bytes(wrong))
     folder = place.folder / "fetched"
-    done = place.run(
-        "serve", "--environment", "production", "--folder", str(folder), "--port", "0", "--log", "none", code=6
-    )
-    model.write_bytes(right)
-    model.chmod(mode)
+    try:
+        done = place.run(
+            "serve", "--environment", "production", "--folder", str(folder), "--port", "0", "--log", "none", code=6
+        )
+    finally:
+        model.write_bytes(right)
+        model.chmod(mode)
     place.expect("the store holds other bytes" in done.err, "an error that says what is wrong with the store")
     return (
         Fact("one byte of the stored model changed", f"refused, exit code {done.code}: the store holds other bytes"),
