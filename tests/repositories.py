@@ -72,7 +72,9 @@ class Repository:
         return {**bare_environment(self.home), **more}
 
     def tool(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run git, dvc or another tool here."""
+        """Run git, dvc or another tool here; dvc is forked as `mergeline` is."""
+        if command[0] == "dvc" and all(name.startswith(READ_LATE) for name in environment):
+            return warm.run(command[1:], self.root, self.environment(**environment), "dvc")
         return subprocess.run(
             command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
         )

@@ -7,7 +7,6 @@ the clone's code all the same: the process drops what it has of `mergeline` befo
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -26,14 +25,10 @@ SERVER = (
     "import ctypes, runpy, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM);"
     " runpy.run_path({server}, run_name='__main__')"
 )
-SHIM = """\
-#!/bin/sh
-exec {python} -I -S {client} "$@"
-"""
 
 
 def started(place: Place, tests: Path) -> Path | None:
-    """Start the process; return the folder of its socket and of the `mergeline` that asks it.
+    """Start the process; return the folder of its socket and of the `mergeline` and the `dvc` that ask it.
 
     None where it cannot be: libraries of macOS do not bear a fork, and a socket's address has to be short.
     """
@@ -41,10 +36,6 @@ def started(place: Place, tests: Path) -> Path | None:
     if sys.platform != "linux" or len(os.fsencode(folder)) > LONGEST_ADDRESS:
         return None
     folder.mkdir()
-    shim = folder / "mergeline"
-    client = tests / "warm" / "client.py"
-    shim.write_text(SHIM.format(python=shlex.quote(sys.executable), client=shlex.quote(str(client))), encoding="utf-8")
-    shim.chmod(0o755)
     program = SERVER.format(server=repr(str(tests / "warm" / "server.py")))
     process = place.beside([sys.executable, "-c", program, str(folder / "socket")], subprocess.DEVNULL)
     ends = time.monotonic() + LONGEST_START_S

@@ -1,1 +1,1 @@
-"""A `mergeline` that has imported its libraries: commands are forked from it, and tests wait for work alone."""
+"""A `mergeline` and a `dvc` with their imports behind them: commands are forked, and tests wait for work alone."""

@@ -1,4 +1,4 @@
-"""Run a command in the process that has imported everything: here, and as the `mergeline` that DVC's stages call."""
+"""Run a command in the process that has imported everything: here, and as the `mergeline` and `dvc` of shells."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def asked(
     descriptors: Sequence[int],
     *,
     own_group: bool = False,
+    program: str = "mergeline",
 ) -> tuple[socket.socket, int]:
-    """Start `mergeline` with these arguments, there and with these descriptors as its first three.
+    """Start a program, `mergeline` or `dvc`, with these arguments, there and with these descriptors as its first three.
 
     Return the connection on which its exit code will come, and the number of its process. It is of the process group
     of who asks, as a child would be, or begins one of its own.
     """
     order = {
+        "program": program,
         "arguments": list(arguments),
         "folder": folder,
         "environment": dict(environment),
@@ -51,12 +53,18 @@ def exit_code(connection: socket.socket) -> int:
 
 
 def command(
-    address: str, arguments: Sequence[str], folder: str, environment: Mapping[str, str], descriptors: Sequence[int]
+    address: str,
+    arguments: Sequence[str],
+    folder: str,
+    environment: Mapping[str, str],
+    descriptors: Sequence[int],
+    program: str = "mergeline",
 ) -> int:
-    """Run `mergeline` in the process that has imported everything, to its end; return its exit code."""
-    connection, _ = asked(address, arguments, folder, environment, descriptors)
+    """Run a program in the process that has imported everything, to its end; return its exit code."""
+    connection, _ = asked(address, arguments, folder, environment, descriptors, program=program)
     return exit_code(connection)
 
 
 if __name__ == "__main__":
-    sys.exit(command(os.environ[VARIABLE], sys.argv[1:], os.getcwd(), os.environ, (0, 1, 2)))  # noqa: PTH109 - starts quickly
+    here = os.getcwd()  # noqa: PTH109 - starts quickly
+    sys.exit(command(os.environ[VARIABLE], sys.argv[2:], here, os.environ, (0, 1, 2), sys.argv[1]))

@@ -1,7 +1,8 @@
 """The process that commands are forked from: `python server.py SOCKET`. It imports, and then does nothing but fork.
 
-A command comes as a JSON object (arguments, folder, environment, process group) with three file descriptors; its exit
-code goes back when it ends, after the number of its process. A command that is killed answers no more than that number.
+A command comes as a JSON object (program, arguments, folder, environment, process group) with three file descriptors;
+its exit code goes back when it ends, after the number of its process. A command that is killed answers no more than
+that number. Beside the socket lie the programs for a shell, which ask whom `MERGELINE_WARM` names.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import json
 import logging
 import os
+import shlex
 import signal
 import socket
 import struct
@@ -24,7 +26,8 @@ PRELOADED = (
     *("pandas", "scipy.stats", "scipy.optimize", "onnxruntime", "onnx", "skl2onnx", "pyarrow.parquet", "optuna"),
     *("sklearn.compose", "sklearn.pipeline", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics"),
     *("sklearn.isotonic", "sklearn.calibration", "sklearn.model_selection", "dvc.repo", "dvc.repo.reproduce"),
-    *("dvc.commands.repro", "dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm", "dvc_render"),
+    *("dvc.cli.parser", "dvc.commands.repro", "dvc.cachemgr", "dvc.data_cloud", "dvc.lock", "dvc.rwlock", "dvc.scm"),
+    *("dvc_render",),
     *("dulwich.client", "dulwich.repo", "dulwich.worktree", "scmrepo.git", "pygit2", "networkx", "flatten_dict"),
     *("ruamel.yaml", "great_expectations", "jinja2.ext", "requests", "pyarrow.dataset", "pyarrow.pandas_compat"),
     *("mlflow", "mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "alembic.command"),
@@ -34,6 +37,11 @@ PRELOADED = (
     *("mergeline.stages.evaluate", "mergeline.stages.validate", "mergeline.stages.comparison", "mergeline.report.page"),
 )
 LONGEST = 1 << 20
+PROGRAMS = ("mergeline", "dvc")
+SHIM = """\
+#!/bin/sh
+exec {python} -I -S {client} {program} "$@"
+"""
 
 
 def main(address: str) -> None:
@@ -44,6 +52,7 @@ def main(address: str) -> None:
     gc.collect()
     gc.freeze()  # what is collected in a child is its own: a look at the rest would copy it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: they answer for themselves
+    write_programs(Path(address).parent)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{address}.new")
     listening.listen(64)
@@ -57,6 +66,15 @@ def main(address: str) -> None:
                 listening.close()
                 answer(connection)
             connection.close()
+
+
+def write_programs(folder: Path) -> None:
+    """Write what a shell calls."""
+    python, client = shlex.quote(sys.executable), shlex.quote(str(Path(__file__).with_name("client.py").absolute()))
+    for program in PROGRAMS:
+        path = folder / program
+        path.write_text(SHIM.format(python=python, client=client, program=program), encoding="utf-8")
+        path.chmod(0o755)
 
 
 def answer(connection: socket.socket) -> None:
@@ -77,7 +95,7 @@ def answer(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     connection.sendall(struct.pack("i", os.getpid()))
-    code = run(order["arguments"])
+    code = run(order["program"], order["arguments"])
     sys.stdout.flush()
     sys.stderr.flush()
     logging.shutdown()
@@ -85,26 +103,38 @@ def answer(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def run(arguments: list[str]) -> int:
-    """What `python -m mergeline` does, and its exit code."""
-    from types import SimpleNamespace
-
-    sys.argv = ["mergeline", *arguments]
-    sys.orig_argv = [sys.executable, "-m", "mergeline", *arguments]
+def run(program: str, arguments: list[str]) -> int:
+    """What `python -m mergeline` or `dvc` does, and its exit code."""
+    sys.argv = [program, *arguments]
+    sys.orig_argv = [sys.executable, "-m", program, *arguments]
     try:
         if os.environ.get("PYTHONPATH"):
             other_code(os.environ["PYTHONPATH"].split(os.pathsep))
-        from mergeline import pipeline
-        from mergeline.cli import main as command
-
-        # the commands of stages are looked for beside Python: here, beside the client
-        pipeline.sys = SimpleNamespace(executable=os.environ["PATH"].partition(os.pathsep)[0] + "/python")  # type: ignore[attr-defined, assignment]
-        return command(arguments)
+        return run_dvc(arguments) if program == "dvc" else run_mergeline(arguments)
     except SystemExit as err:
         return err.code if isinstance(err.code, int) else int(err.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its end
         traceback.print_exc()
         return 1
+
+
+def run_mergeline(arguments: list[str]) -> int:
+    """The package's own command."""
+    from types import SimpleNamespace
+
+    from mergeline import pipeline
+    from mergeline.cli import main as command
+
+    # the commands of stages are looked for beside Python: here, beside the client
+    pipeline.sys = SimpleNamespace(executable=os.environ["PATH"].partition(os.pathsep)[0] + "/python")  # type: ignore[attr-defined, assignment]
+    return command(arguments)
+
+
+def run_dvc(arguments: list[str]) -> int:
+    """DVC's."""
+    from dvc.cli import main as command
+
+    return int(command(arguments))
 
 
 def other_code(folders: list[str]) -> None:

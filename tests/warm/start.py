@@ -21,19 +21,17 @@ from warm.client import VARIABLE, asked, command, exit_code
 
 PATIENCE_S = 120.0
 HERE = Path(__file__).parent
-SHIM = """\
-#!/bin/sh
-exec {python} -I -S {client} "$@"
-"""
 
 
-def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `mergeline` as `subprocess.run` would; the stages that DVC calls are forked from the same process."""
+def run(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], program: str = "mergeline"
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as `subprocess.run` would; the stages that DVC calls are forked from the same process."""
     place = _started()
     own = _environment(place, environment)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
         descriptors = (nothing.fileno(), out.fileno(), err.fileno())
-        code = command(str(place / "socket"), arguments, str(folder.resolve()), own, descriptors)
+        code = command(str(place / "socket"), arguments, str(folder.resolve()), own, descriptors, program)
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(list(arguments), code, out.read().decode(), err.read().decode())
@@ -69,11 +67,8 @@ def _environment(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 @functools.cache
 def _started() -> Path:
-    """The folder of this worker's socket and of a `mergeline` that asks it."""
+    """The folder of this worker's socket and of the programs that ask it."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    shim = folder / "mergeline"
-    shim.write_text(SHIM.format(python=sys.executable, client=HERE / "client.py"))
-    shim.chmod(0o755)
     from repositories import bare_environment
 
     with (folder / "log").open("wb") as log:
