@@ -48,13 +48,13 @@ class WarmPlace(Place):
     Of the machine's programs it finds those that are needed and no others.
     """
 
-    programs: ClassVar[tuple[str, ...]] = NEEDED
+    found: ClassVar[tuple[str, ...]] = NEEDED
 
     def __post_init__(self) -> None:
         self.forks = warm._started()
 
     def environment(self) -> dict[str, str]:
-        path = (self.forks, Path(sys.executable).parent, programs(self.folder, self.programs))
+        path = (self.forks, Path(sys.executable).parent, programs(self.folder, self.found))
         return {**Place.environment(self), "PATH": os.pathsep.join(map(str, path))}
 
 
@@ -62,7 +62,7 @@ class NodePlace(WarmPlace):
     """The same on a machine that has Node as well."""
 
     __slots__ = ()
-    programs = WITH_NODE
+    found = WITH_NODE
 
 
 def small_template(root: Path) -> Path:
@@ -116,7 +116,7 @@ def play_all(folder: Path, kind: type[WarmPlace]) -> Played:
     """Play every act from a fresh clone of the template, and keep a copy of the place before each."""
     said: list[str] = []
     parts = tuple((name, partial(_kept, folder, number, part)) for number, (name, part) in enumerate(playing.PARTS, 1))
-    with _without_tools(folder, kind.programs):
+    with _without_tools(folder, kind.found):
         acts = playing.play(as_shipped(folder / "template"), folder / "demo", said.append, parts, EVERY, kind)
     record = {"said": said, "acts": [_plain(act) for act in acts]}
     (folder / "played.json").write_text(json.dumps(record))

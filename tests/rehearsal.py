@@ -12,16 +12,15 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock
 from promoted import PRODUCTION, STAGING, Promoted
 from repositories import TEMPLATE, bare_environment, make_repository
+from sample.demo.plan import CML, Programs, permissions, plan
 from tools import tool, unavailable
 from warm import start
 from warm.client import VARIABLE
@@ -30,10 +29,6 @@ from mergeline.release.manifests import NO_RELEASE, format_release
 
 WORKFLOWS = TEMPLATE / ".github" / "workflows"
 RUNNER = TEMPLATE / "tests" / "workflows"
-REPOSITORY = "owner/model"
-SETUP = "./.github/actions/setup"
-# What no rehearsal can have: an action's end is taken as given.
-ABSENT = {"iterative/setup-cml": {"ok": False, "said": "not to be had"}}
 HOOK = """\
 #!/bin/sh
 grep -qxF -e "$PUSH_TOKEN" pushers && exit 0
@@ -121,16 +116,6 @@ class Origin:
         return Origin(place)
 
 
-def pull_request(sha: str, branch: str, *, number: int = 7, fork: bool = False) -> dict[str, Any]:
-    """The event of a pull request."""
-    head = {"ref": branch, "sha": sha, "repo": {"full_name": "someone/fork" if fork else REPOSITORY}}
-    base = {"ref": "main", "repo": {"full_name": REPOSITORY}}
-    return {"number": number, "pull_request": {"number": number, "head": head, "base": base}, "repository": HOME}
-
-
-HOME = {"full_name": REPOSITORY, "default_branch": "main"}
-
-
 def ask(question: Mapping[str, Any]) -> Any:
     """What GitHub's parser or evaluator says (tests/workflows/check.mjs)."""
     return json.loads(node("check.mjs", question))
@@ -166,23 +151,13 @@ def rehearse(
     may_push = [name for name, granted in rights(workflow).items() if granted.get("contents") == "write"]
     (origin.bare / "pushers").write_text("\n".join([*may_push, *A_PERSON.values()]) + "\n")
     warm, environment = start._started(), bare_environment(place)
-    plan = {
-        "workflow": str(workflow),
-        "event": event,
-        "payload": payload,
-        "sha": origin.head("main"),
-        "repository": REPOSITORY,
-        "origin": str(origin.bare),
-        "place": str(place / "jobs"),
-        "artifacts": str(place / "artifacts"),
-        "python": sys.executable,
-        "mergeline": str(warm / "mergeline"),
-        "environment": {**environment, VARIABLE: str(warm / "socket"), "PATH": f"{warm}:{environment['PATH']}"},
-        "setup": SETUP,
-        "actions": {**ABSENT, **(actions or {})},
-        **more,
-    }
-    report = json.loads(node("run.mjs", plan))
+    asked = plan(
+        workflow, event, payload, origin.head("main"), origin.bare, place,
+        Programs(str(warm / "mergeline"), str(warm / "dvc")),
+        {**environment, VARIABLE: str(warm / "socket"), "PATH": f"{warm}:{environment['PATH']}"},
+        {**CML, **(actions or {})},
+    )  # fmt: skip
+    report = json.loads(node("run.mjs", asked | more))
     assert report["errors"] == []
     known = {each.name for each in dataclasses.fields(Job)}
     return {
@@ -192,8 +167,7 @@ def rehearse(
 
 def rights(workflow: Path) -> dict[str, dict[str, str]]:
     """What the token of each job may, by the workflow; the token itself is `token-of-JOB`."""
-    jobs = yaml.safe_load(workflow.read_text())["jobs"]
-    return {f"token-of-{name}": dict(job.get("permissions") or {}) for name, job in jobs.items()}
+    return {f"token-of-{name}": may for name, may in permissions(workflow).items()}
 
 
 def results(jobs: Mapping[str, Job]) -> dict[str, str]:

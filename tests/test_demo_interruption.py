@@ -74,7 +74,7 @@ def test_a_command_that_is_interrupted_ends_with_all_that_it_has_started(templat
     assert held.is_let_go()
 
 
-def test_a_run_of_a_workflow_that_is_interrupted_ends_with_all_that_its_jobs_have_started(
+def test_runs_of_a_workflow_that_are_interrupted_end_with_all_that_their_jobs_have_started(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(tmp_path / "held")
@@ -86,8 +86,9 @@ def test_a_run_of_a_workflow_that_is_interrupted_ends_with_all_that_its_jobs_hav
     monkeypatch.setenv("PATH", f"{node.parent}:{os.environ['PATH']}")
 
     def interrupted(story: Story) -> Act:
-        run = Run("retrain.yml", "pull_request", {}, "c0ffee", story.place.folder / "runs/1", {}, {})
-        played_by_the_runner(story.place, tmp_path, run, {})
+        folder = story.place.folder / "runs"
+        runs = [Run("retrain.yml", "pull_request", {}, "c0ffee", folder / name, {}) for name in ("1", "2")]
+        played_by_the_runner(story.place, tmp_path, runs, story.place.programs, "http://127.0.0.1:9")
         raise AssertionError("an act that goes on")
 
     with pytest.raises(Interruption, match="SIGTERM"), interruptible():

@@ -15,11 +15,12 @@ from repositories import TEMPLATE
 from sample.demo import forks, runner
 from sample.demo import play as playing
 from sample.demo.clone import make_place
-from sample.demo.hub import HOME, Hub, pull_request, tokens
+from sample.demo.hub import Hub, tokens
 from sample.demo.place import Place
+from sample.demo.plan import HOME, OF_THIS_PYTHON, Programs, permissions, pull_request
 from sample.demo.runner import Job, Run, Unavailable, installed, read, refuse_other_ends
 from sample.demo.verbs import Verbs
-from sample.demo.workflows import COMMAND, DRIFT, NOT_HERE, PROMOTE, RECORDED_NOW, RETRAIN, permissions
+from sample.demo.workflows import COMMAND, DRIFT, NOT_HERE, PROMOTE, RECORDED_NOW, RED, RETRAIN
 
 from mergeline.errors import VerificationError
 
@@ -93,7 +94,7 @@ def test_without_the_runner_a_line_says_so_and_the_acts_say_by_what_they_were_pl
     said: list[str] = []
     story = playing.begun(Place(tmp_path), said.append)
     assert isinstance(story.way, Verbs)
-    assert story.way.how == story.way.how_refused == "by the same verbs, because Node is not here"
+    assert story.way.how == "by the same verbs, because Node is not here"
     (line,) = said
     assert line.startswith("set-up: Node is not here: the workflows' verbs are played")
 
@@ -103,19 +104,23 @@ def test_without_the_runner_a_line_says_so_and_the_acts_say_by_what_they_were_pl
 
 def test_the_runner_is_told_of_the_clones_own_workflow_and_which_jobs_are_left_out(tmp_path: Path) -> None:
     given = {"collect": "skipped"}
+    place = Place(tmp_path)
     run = Run(
-        DRIFT, "schedule", {"repository": HOME}, "c0ffee", tmp_path / "runs/1", {"MERGELINE_RECORD": "true"}, given
-    )
-    plan = run.plan(tmp_path / "origin.git", tmp_path / "clone", "'mergeline'", {"PATH": "/bin"}, "http://127.0.0.1:1")
+        DRIFT, "schedule", {"repository": HOME}, "c0ffee", tmp_path / "runs/1", {"MERGELINE_RECORD": "true"}, given,
+        {"DEMO_NOW": "2013-07-05"},
+    )  # fmt: skip
+    plan = run.plan(place, Programs("'our own'", "dvc"), "http://127.0.0.1:1")
     assert plan["workflow"] == str(tmp_path / "clone/.github/workflows/drift.yml")
     assert plan["given"] == {"collect": {"result": "skipped"}}
     assert (plan["event"], plan["sha"], plan["api"]) == ("schedule", "c0ffee", "http://127.0.0.1:1")
+    assert (plan["mergeline"], plan["dvc"]) == ("'our own'", "dvc")
+    assert plan["environment"] == {**place.environment(), "DEMO_NOW": "2013-07-05"}
     assert plan["vars"] == {"MERGELINE_RECORD": "true"}
     assert {Path(plan[name]).parent for name in ("place", "artifacts")} == {tmp_path / "runs/1"}
 
 
 def test_the_jobs_that_are_named_here_are_those_of_the_workflows() -> None:
-    assert set(RECORDED_NOW) <= set(permissions(WORKFLOWS / RETRAIN))
+    assert {*RECORDED_NOW, *RED} <= set(permissions(WORKFLOWS / RETRAIN))
     assert {*NOT_HERE, "retire", "tag", "smoke", "propose"} <= set(permissions(WORKFLOWS / PROMOTE))
     assert {"watch", "issue", "collect", "propose"} <= set(permissions(WORKFLOWS / DRIFT))
 
@@ -222,7 +227,6 @@ def test_a_runner_that_breaks_is_an_error_with_the_name_of_the_act(
 ) -> None:
     place = Place(tmp_path, "act 1, the first pull request")
     place.root.mkdir()
-    run = Run(RETRAIN, "pull_request", {}, "c0ffee", tmp_path / "runs/1", {}, {})
     for line, said in (
         ("echo needs: a circle >&2; exit 1", "found exit code 1 .needs: a circle"),
         ("exit 0", "code 0"),
@@ -230,11 +234,8 @@ def test_a_runner_that_breaks_is_an_error_with_the_name_of_the_act(
         environment = machine(tmp_path / said[:12], node=line)
         monkeypatch.setenv("PATH", f"{environment['PATH']}:{os.defpath}")
         with pytest.raises(VerificationError, match=f"act 1, the first pull request: retrain.yml: .*{said}"):
-            runner.played(place, tmp_path, Run(**{**_fields(run), "place": tmp_path / said[:12] / "run"}), {})
-
-
-def _fields(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in Run.__slots__}
+            run = Run(RETRAIN, "pull_request", {}, "c0ffee", tmp_path / said[:12] / "run", {})
+            runner.played(place, tmp_path, [run], OF_THIS_PYTHON, "http://127.0.0.1:1")
 
 
 # ---- The GitHub that the jobs talk to --------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ def test_a_branch_has_one_open_pull_request_and_the_next_number_once_it_is_merge
     assert [hub.pull("first", "First"), hub.pull("other", "Other"), hub.pull("first", "First")] == [1, 2, 1]
     hub.merged(1)
     assert hub.pull("first", "Once more") == 3
-    event = pull_request(3, "first", "c0ffee")
+    event = pull_request("c0ffee", "first", number=3)
     assert event["pull_request"]["head"]["sha"] == "c0ffee"
 
 
@@ -273,10 +274,10 @@ def test_where_a_socket_has_no_room_for_its_address_commands_start_by_themselves
     place = Place(tmp_path / "long" / ("x" * forks.LONGEST_ADDRESS))
     assert forks.started(place, TEMPLATE / "tests") is None
     assert place.launched == []
-    assert place.mergeline.endswith(" -m mergeline")
+    assert place.programs is OF_THIS_PYTHON
     assert "MERGELINE_WARM" not in place.environment()
     place.forks = tmp_path / "forks"  # the twin
-    assert place.mergeline == str(tmp_path / "forks" / "mergeline")
+    assert place.programs == Programs(f"{tmp_path}/forks/mergeline", f"{tmp_path}/forks/dvc")
     assert place.environment()["MERGELINE_WARM"] == str(tmp_path / "forks" / "socket")
     assert place.environment()["PATH"].startswith(f"{tmp_path / 'forks'}:")
 

@@ -20,8 +20,9 @@ import test_rehearsal
 import yaml
 from github_api import GitHub, served
 from github_state import Hub, token
-from rehearsal import HOME, REPOSITORY, WORKFLOWS, Job, Origin, make_fresh, rehearse, results, rights
+from rehearsal import WORKFLOWS, Job, Origin, make_fresh, rehearse, results, rights
 from repositories import MONTHS, TEMPLATE, flights
+from sample.demo.plan import HOME, REPOSITORY
 
 from mergeline.commands.decide import SHARE_FILE
 from mergeline.logstore import LogStore, open_log

@@ -19,20 +19,18 @@ from github_state import Hub, token
 from promoted import PRODUCTION, STAGING, Promoted, better
 from rehearsal import (
     A_PERSON,
-    HOME,
-    REPOSITORY,
     WORKFLOWS,
     Job,
     Origin,
     make_fresh,
     make_shared,
     point_at_store,
-    pull_request,
     rehearse,
     results,
     rights,
 )
 from repositories import MONTHS
+from sample.demo.plan import HOME, REPOSITORY, pull_request
 
 from mergeline.layout import RECORDED, RECORDS, RETIREMENTS
 from mergeline.release.manifests import NO_RELEASE, format_release, parse_release

@@ -11,7 +11,8 @@ import pytest
 import test_rehearsal
 from github_api import GitHub
 from promoted import PRODUCTION, STAGING
-from rehearsal import HOME, REPOSITORY, Origin, pull_request, rehearse, results
+from rehearsal import Origin, rehearse, results
+from sample.demo.plan import HOME, REPOSITORY, pull_request
 from servers import Server, serving
 from test_rehearsal import (
     LOOKED,

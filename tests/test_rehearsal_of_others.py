@@ -8,7 +8,8 @@ import pytest
 import test_rehearsal as rehearsals
 from github_api import GitHub
 from promoted import PRODUCTION, STAGING
-from rehearsal import HOME, Origin, pull_request, rehearse, results
+from rehearsal import Origin, rehearse, results
+from sample.demo.plan import HOME, pull_request
 from test_rehearsal import (
     ENDED,
     JUDGED,

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sample.demo.plan import OF_THIS_PYTHON, REPOSITORY, plan, pull_request
+
 from benchmarks.findings import Goal, Table
 from benchmarks.measurement import Summary, Usage, alternate, number, ratio
 from benchmarks.part import Part
@@ -26,8 +28,7 @@ OURS, PEER = "retrain, from the first job to a green gate", "mergeline repro --n
 RUNNER = TEMPLATE / "tests" / "workflows"
 WORKFLOW = TEMPLATE / ".github" / "workflows" / "retrain.yml"
 HUB = TEMPLATE / "tests" / "github_api.py"
-REPOSITORY, BRANCH, NUMBER = "owner/model", "first", 1
-ABSENT = {"iterative/setup-cml": {"ok": False}}  # it could not be installed; `mergeline post` comments
+BRANCH, NUMBER = "first", 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +60,9 @@ class PullRequest:
 
     def plan(self, place: Path, url: str) -> dict[str, Any]:
         """What is to be run, as tests/workflows/run.mjs takes it."""
-        home = {"full_name": REPOSITORY, "default_branch": "main"}
-        head = {"ref": BRANCH, "sha": self.sha, "repo": home}
-        pull = {"number": NUMBER, "head": head, "base": {"ref": "main", "repo": home}}
-        return {
-            "workflow": str(WORKFLOW),
-            "event": "pull_request",
-            "payload": {"number": NUMBER, "pull_request": pull, "repository": home},
-            "sha": self.sha,
-            "repository": REPOSITORY,
-            "origin": str(self.origin),
-            "place": str(place / "jobs"),
-            "artifacts": str(place / "artifacts"),
-            "python": sys.executable,
-            "mergeline": f"'{sys.executable}' -m mergeline",
-            "environment": self.template.environment(),
-            "setup": "./.github/actions/setup",
-            "actions": ABSENT,
-            "api": url,
-        }
+        event = pull_request(self.sha, BRANCH, number=NUMBER)
+        environment = self.template.environment()
+        return plan(WORKFLOW, "pull_request", event, self.sha, self.origin, place, OF_THIS_PYTHON, environment, api=url)
 
 
 def retrain(folder: Path, runs: int) -> Part:

@@ -124,6 +124,7 @@ def first_pull_request(story: Story) -> Act:
     place.branch("first-model")
     put_months(place, FIRST_MONTHS, dt.date(2013, 4, 1))
     place.commit("Train on January to March")
+    story.way.propose("first-model")
     judged = story.way.judge("first-model")
     facts, reviewed = verdict(place), receipt(place)
     links = story.keep("the report of the pull request", judged.page, "report-first.html")
@@ -231,7 +232,8 @@ def reverted(story: Story) -> Act:
     promotion = place.git("log", "-1", "--format=%H", "--", "k8s/overlays/production/release.yaml")
     place.branch("revert-promotion")
     place.git("revert", "--no-edit", promotion)
-    judged = story.way.turn_back()
+    story.way.propose("revert-promotion")
+    judged = story.way.turn_back("revert-promotion")
     commit = story.way.merge(judged, "revert-promotion", "Revert the promotion")
     gone = time.monotonic() - began
     served = story.serve().model_sha256

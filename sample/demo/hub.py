@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sample.demo.plan import REPOSITORY
+
 from mergeline.errors import VerificationError
 
 if TYPE_CHECKING:
     from sample.demo.place import Place
 
-REPOSITORY = "owner/model"
-HOME: Mapping[str, Any] = {"full_name": REPOSITORY, "default_branch": "main"}
 BOT = "github-actions[bot]"
 OF_THE_APP = {"metadata": "read", "contents": "write", "pull_requests": "write"}
 # the program, which ends where the demo is killed
@@ -113,10 +113,3 @@ def tokens(permissions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         name: {"login": "the-app[bot]" if name == "token-of-app" else BOT, "kind": "installation", "permissions": may}
         for name, may in every.items()
     }
-
-
-def pull_request(number: int, branch: str, sha: str) -> dict[str, Any]:
-    """The event of a pull request from a branch of the repository itself."""
-    head = {"ref": branch, "sha": sha, "label": f"owner:{branch}", "repo": HOME}
-    pull = {"number": number, "head": head, "base": {"ref": "main", "repo": HOME}, "user": {"login": "person"}}
-    return {"action": "opened", "number": number, "pull_request": pull, "repository": HOME}

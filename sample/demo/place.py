@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sample.demo.interruption import held_back
+from sample.demo.plan import OF_THIS_PYTHON, Programs
 from sample.demo.process import end, free_port, kill
 
 from mergeline.errors import VerificationError
@@ -78,8 +79,8 @@ class Place:
     `launched` are the processes that run beside them. All are in process groups of their own: Ctrl-C reaches the demo
     alone, which ends them with all that they have started.
     Commits are of `today`, where a past year is played; with `since`, a second of the monotonic clock, time goes on
-    from there. What was made elsewhere lies in a DVC remote where `shared`. `forks` is the folder
-    of a `mergeline` that is forked from a process with its imports behind it.
+    from there. What was made elsewhere lies in a DVC remote where `shared`. `forks` is the folder of a `mergeline` and
+    a `dvc` that are forked from a process with its imports behind it.
     """
 
     folder: Path
@@ -145,7 +146,7 @@ class Place:
         allowed = (code,) if isinstance(code, int) else code
         began = time.monotonic()
         try:
-            ended = self.start_and_wait(command)
+            (ended,) = self.start_and_wait(command)
         except subprocess.TimeoutExpired as err:
             raise VerificationError(
                 f"demo: {self.act}: expected `{name}` to end within {LONGEST_RUN_S:.0f} s, and it runs on"
@@ -167,20 +168,24 @@ class Place:
         with (self.folder / "said.log").open("a", encoding="utf-8") as said:
             said.write(f"$ {done.command}\n{done.out}{done.err}{ending(done)}\n\n")
 
-    def start_and_wait(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone to its end; raise `subprocess.TimeoutExpired` where it does not come."""
-        process = None
+    def start_and_wait(self, *commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
+        """Run commands in the clone side by side, to their ends, or raise `subprocess.TimeoutExpired`."""
+        processes: list[subprocess.Popen[bytes]] = []
+        ends = time.monotonic() + LONGEST_RUN_S
         try:
-            with held_back():
-                process = self._begin(command, subprocess.PIPE, subprocess.PIPE)
-            out, err = process.communicate(timeout=LONGEST_RUN_S)
+            for command in commands:
+                with held_back():
+                    processes.append(self._begin(command, subprocess.PIPE, subprocess.PIPE))
+            said = [each.communicate(timeout=max(0.0, ends - time.monotonic())) for each in processes]
         except BaseException:  # time is over, or somebody ends the demo: no stage goes on without it
-            if process is not None:
+            for process in processes:
                 kill(process)
                 process.communicate()
             raise
-        said = (each.decode(errors="replace") for each in (out, err))
-        return subprocess.CompletedProcess(command, process.returncode, *said)
+        return [
+            subprocess.CompletedProcess(command, process.returncode, *(each.decode(errors="replace") for each in pair))
+            for command, process, pair in zip(commands, processes, said, strict=True)
+        ]
 
     def _begin(self, command: list[str], out: int | IO[bytes], err: int | IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -194,11 +199,11 @@ class Place:
         )
 
     @property
-    def mergeline(self) -> str:
-        """What a shell calls as `mergeline`, by the code that PYTHONPATH names."""
-        return (
-            shlex.quote(str(self.forks / "mergeline")) if self.forks else f"{shlex.quote(sys.executable)} -m mergeline"
-        )
+    def programs(self) -> Programs:
+        """What a shell calls, by the code that PYTHONPATH names."""
+        if self.forks is None:
+            return OF_THIS_PYTHON
+        return Programs(*(shlex.quote(str(self.forks / name)) for name in ("mergeline", "dvc")))
 
     def environment(self) -> dict[str, str]:
         """The environment of what runs here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sample.demo.act import Act, Fact
+from sample.demo.act import Act, Fact, Link
 from sample.demo.place import Place
 
 from mergeline.commands.settings import load_params
@@ -16,37 +16,32 @@ if TYPE_CHECKING:
 
 
 def refused(story: Story) -> Act:
-    """A leaked feature, a worse model and a loosened gate: each blocked by the gate that is there for it."""
+    """A leaked feature, a worse model and loosened gates: each blocked by the gate that is there for it."""
     place = story.place
-    place.git("checkout", "-q", "-f", "main")
-    facts = []
-    for name, start, title, plant, gate in REFUSED:
-        place.branch(name)
-        if start:  # a push to the same branch: what has run there does not run again
-            place.git("reset", "-q", "--hard", start)
-            place.tool("dvc", "checkout", "--quiet", "--force")
+    for branch, title, plant, _ in REFUSED:
+        place.branch(branch)
         plant(place)
         place.commit(title)
-        place.run("repro", "--no-track")
-        place.run("record")
-        said = place.run("gate", code=4)
-        failed = {
-            each["name"] for each in place.record("reports/comparison.json")["gates"] if each["outcome"] == "failed"
-        }
-        place.expect(gate in failed, f"the gate `{gate}` to refuse `{title}`, found {sorted(failed)}")
-        place.expect("gate:" in said.err, "a line that says which question does not hold")
-        facts.append(Fact(title, f"red: {', '.join(sorted(failed))}"))
+        story.way.propose(branch)
         place.git("checkout", "-q", "-f", "main")
-        place.tool("dvc", "checkout", "--quiet", "--force")
+        place.data()
+    facts: list[Fact] = []
+    links: list[Link] = []
+    for (branch, title, _, gate), found in zip(REFUSED, story.way.refuse([each[0] for each in REFUSED]), strict=True):
+        place.expect(gate in found.gates, f"the gate `{gate}` to refuse `{title}`, found {sorted(found.gates)}")
+        place.expect("gate:" in found.said, "a line that says which question does not hold")
+        facts.append(Fact(title, f"red: {', '.join(sorted(found.gates))}"))
+        links += story.keep(f"the report of “{title}”", found.page, f"report-{branch}.html")
     return Act(
         4,
         "Three pull requests that must not be merged",
         (
-            "One adds a feature that knows the answer. One makes the model worse. One goes on from there and"
-            " loosens the gates, too; the base branch's gates judge it all the same."
+            "One adds a feature that knows the answer. One makes the model worse. One makes it worse and loosens the"
+            " gates, too; the base branch's gates judge it all the same."
         ),
         tuple(facts),
-        played=story.way.how_refused,
+        tuple(links),
+        story.way.how,
     )
 
 
@@ -71,12 +66,13 @@ def _worse(place: Place) -> None:
 
 
 def _loosened(place: Place) -> None:
+    _worse(place)
     place.change_params({"gates.floors": {}, "gates.improvement.margin": 0.5})
 
 
-# a branch, the one that it goes on from or main, its title, what is planted, the gate that is there for it
-REFUSED: tuple[tuple[str, str, str, Callable[[Place], None], str], ...] = (
-    ("leaked-feature", "", "A feature that knows the answer", _leak, "leakage"),
-    ("worse-model", "", "A smaller model", _worse, "improvement"),
-    ("looser-gates", "worse-model", "A smaller model, and looser gates", _loosened, "improvement"),
+# a branch, its title, what is planted, the gate that is there for it
+REFUSED: tuple[tuple[str, str, Callable[[Place], None], str], ...] = (
+    ("leaked-feature", "A feature that knows the answer", _leak, "leakage"),
+    ("worse-model", "A smaller model", _worse, "improvement"),
+    ("looser-gates", "A smaller model, and looser gates", _loosened, "improvement"),
 )

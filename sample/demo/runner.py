@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sample.demo.interruption import held_back
+from sample.demo.plan import CML, Programs, plan
 from sample.demo.process import kill
 
 from mergeline.errors import VerificationError
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
 FOLDER = Path("tests") / "workflows"
 LONGEST_INSTALL_S = 90.0
 OLDEST_NODE = 20
+PLAN, REPORT = "plan.json", "report.json"
 SHOWN_LINES = 6
-SETUP = "./.github/actions/setup"
-# Actions that no laptop can have, and how each ends: CML cannot be installed, the app's token is played.
-ACTIONS: Mapping[str, Mapping[str, Any]] = {
-    "iterative/setup-cml": {"ok": False, "said": "not to be had"},
-    "actions/create-github-app-token": {"ok": True, "outputs": {"token": "token-of-app"}},
-}
+APP: Mapping[str, Any] = {"actions/create-github-app-token": {"ok": True, "outputs": {"token": "token-of-app"}}}
 INSTALL = ("ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--fetch-retries=1")
 
 
@@ -122,7 +118,8 @@ def _install(npm: str, folder: Path) -> None:
 class Run:
     """A run of a workflow: its event, the commit that it is about, where its jobs play.
 
-    `given` are jobs that are not run, each with the result that is taken for it.
+    `given` are jobs that are not run, each with the result that is taken for it; `environment` is added to that of the
+    place.
     """
 
     workflow: str
@@ -131,41 +128,43 @@ class Run:
     sha: str
     place: Path
     variables: Mapping[str, str]
-    given: Mapping[str, str]
+    given: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
-    def plan(self, origin: Path, root: Path, command: str, environment: Mapping[str, str], api: str) -> dict[str, Any]:
-        """What tests/workflows/run.mjs is told: the workflow of `root`, with `command` as the jobs' `mergeline`."""
-        from sample.demo.hub import REPOSITORY
-
-        return {
-            "workflow": str(root / ".github" / "workflows" / self.workflow),
-            "event": self.event,
-            "payload": self.payload,
-            "sha": self.sha,
-            "repository": REPOSITORY,
-            "vars": self.variables,
-            "secrets": {"MERGELINE_APP_KEY": "of the app that is played"},
-            "origin": str(origin),
-            "place": str(self.place / "jobs"),
-            "artifacts": str(self.place / "artifacts"),
-            "python": sys.executable,
-            "mergeline": command,
-            "environment": environment,
-            "setup": SETUP,
-            "actions": ACTIONS,
-            "given": {name: {"result": result} for name, result in self.given.items()},
-            "api": api,
-        }
+    def plan(self, place: Place, programs: Programs, api: str) -> dict[str, Any]:
+        """What tests/workflows/run.mjs is told: the workflow of the place's checkout, with `programs` for its jobs."""
+        return plan(
+            place.root / ".github" / "workflows" / self.workflow,
+            self.event,
+            self.payload,
+            self.sha,
+            place.origin,
+            self.place,
+            programs,
+            {**place.environment(), **self.environment},
+            {**CML, **APP},
+            vars=self.variables,
+            secrets={"MERGELINE_APP_KEY": "of the app that is played"},
+            given={name: {"result": result} for name, result in self.given.items()},
+            api=api,
+        )
 
 
-def played(place: Place, folder: Path, run: Run, plan: Mapping[str, Any]) -> dict[str, Job]:
-    """Let the runner play a plan to its end; return the jobs, whose words are kept in `jobs.log`."""
+def played(place: Place, folder: Path, runs: Sequence[Run], programs: Programs, api: str) -> list[dict[str, Job]]:
+    """Let the runner play runs side by side, to their ends; return the jobs of each."""
+    commands = [_command(place, folder, run, programs, api) for run in runs]
+    return [_answer(place, run, done) for run, done in zip(runs, place.start_and_wait(*commands), strict=True)]
+
+
+def _command(place: Place, folder: Path, run: Run, programs: Programs, api: str) -> list[str]:
     run.place.joinpath("artifacts").mkdir(parents=True)
-    question, answer = run.place / "plan.json", run.place / "report.json"
-    question.write_text(json.dumps(plan), encoding="utf-8")
+    (run.place / PLAN).write_text(json.dumps(run.plan(place, programs, api)), encoding="utf-8")
     script = 'cd "$1" && exec node --import ./json.mjs run.mjs < "$2" > "$3"'
-    done = place.start_and_wait(["sh", "-c", script, "sh", str(folder), str(question), str(answer)])
-    report = answer.read_text(encoding="utf-8")
+    return ["sh", "-c", script, "sh", str(folder), str(run.place / PLAN), str(run.place / REPORT)]
+
+
+def _answer(place: Place, run: Run, done: subprocess.CompletedProcess[str]) -> dict[str, Job]:
+    report = (run.place / REPORT).read_text(encoding="utf-8")
     if done.returncode or not report.strip():
         raise VerificationError(
             f"demo: {place.act}: {run.workflow}: expected the runner to end well, found exit code {done.returncode}"

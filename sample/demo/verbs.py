@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergeline.errors import DegradationFound
+from mergeline.files import LOCAL_STATE
 from mergeline.layout import REPORT_HTML
 
 if TYPE_CHECKING:
@@ -24,6 +26,15 @@ class Judged:
     """A pull request whose gate is green: its number, and its report as a page."""
 
     number: int
+    page: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A pull request whose gate is red: the gates that have failed, what was said, and its report as a page."""
+
+    gates: frozenset[str]
+    said: str
     page: Path
 
 
@@ -50,13 +61,11 @@ class Verbs:
         """How the acts are played, for a person."""
         return f"by the same verbs, because {self.why}"
 
-    @property
-    def how_refused(self) -> str:
-        """How those are played that must not be merged."""
-        return self.how
-
     def set_up(self) -> None:
         """Nothing: all happens in the one clone."""
+
+    def propose(self, branch: str) -> None:
+        """Nothing: the branch that is checked out is in the one clone."""
 
     def judge(self, branch: str) -> Judged:
         """Run what a pull request runs, in the checkout, which is of its branch; its gate has to be green."""
@@ -70,8 +79,27 @@ class Verbs:
         place.expect("REFUSED" not in gate and "held" in gate, "a gate on which everything holds")
         return Judged(self.next(), place.root / REPORT_HTML)
 
-    def turn_back(self) -> Judged:
+    def refuse(self, branches: Sequence[str]) -> Iterator[Refused]:
+        """Run the same for branches whose gate has to be red, one after the other; in the end main is checked out."""
+        for branch in branches:
+            yield self._refuse(branch)
+        self.place.git("checkout", "-q", "-f", "main")
+        self.place.data()
+
+    def _refuse(self, branch: str) -> Refused:
+        place = self.place
+        place.git("checkout", "-q", "-f", branch)
+        place.data()
+        place.run("repro", "--no-track")
+        place.run("record")
+        said = place.run("gate", code=4).err
+        page = place.root / LOCAL_STATE / f"{branch}.html"
+        shutil.copy(place.root / REPORT_HTML, page)  # the next one's will lie there
+        return Refused(failed(place.root), said, page)
+
+    def turn_back(self, branch: str) -> Judged:
         """The same of a revert: a release that was live before, which asks for no run of the pipeline."""
+        self.place.git("checkout", "-q", "-f", branch)
         gate = self.place.run("gate").out
         self.place.expect("REFUSED" not in gate, "a gate that lets the revert pass")
         return Judged(self.next(), self.place.root / REPORT_HTML)
@@ -108,6 +136,12 @@ class Verbs:
         """The number of a further pull request."""
         self.number += 1
         return self.number
+
+
+def failed(folder: Path) -> frozenset[str]:
+    """The gates that have failed, by the comparison in a folder."""
+    record = json.loads((folder / "reports/comparison.json").read_text(encoding="utf-8"))
+    return frozenset(str(each["name"]) for each in record["gates"] if each["outcome"] == "failed")
 
 
 def check(place: Place, until: dt.datetime, now: dt.datetime) -> dict[str, Any]:

@@ -77,15 +77,14 @@ function downloadArtifact({ inputs, plan, workspace }) {
 }
 
 // The commands of this checkout's environment: what `make setup` leaves in .venv, by the environment of the tests;
-// `mergeline` is forked from a process that has imported it (tests/warm). The code is the clone's own, unless that is a
-// link to this checkout's.
+// `mergeline` and `dvc` are forked from a process that has imported them (tests/warm). The code is the clone's own,
+// unless that is a link to this checkout's.
 export function setUp({ plan, workspace }) {
   const folder = path.join(workspace, '.venv', 'bin');
   const linked = fs.lstatSync(path.join(workspace, 'src'), { throwIfNoEntry: false })?.isSymbolicLink();
   const source = linked ? '' : `export PYTHONPATH='${workspace}/src'`;
   fs.mkdirSync(folder, { recursive: true });
-  const commands = { mergeline: plan.mergeline, python: `'${plan.python}'` };
-  commands.dvc = `'${path.join(path.dirname(plan.python), 'dvc')}'`;
+  const commands = { mergeline: plan.mergeline, dvc: plan.dvc, python: `'${plan.python}'` };
   for (const [name, command] of Object.entries(commands)) {
     fs.writeFileSync(path.join(folder, name), `#!/bin/sh\n${source}\nexec ${command} "$@"\n`, { mode: 0o755 });
   }

@@ -6,10 +6,10 @@
 // have its end in the plan, so that none is passed over unseen. Not there: services, containers, reusable workflows.
 //
 // The plan: { workflow, event, payload, sha, ref, repository, vars, secrets, origin (a bare repository), place (a folder
-//   for workspaces), artifacts (a folder), python, mergeline, environment, actions: { name: { ok, outputs, env } }, setup
-//   (the action that sets up), given: { job: { result, outputs } } (not run, taken as ended so), before: { job:
-//   [command, ...] }, cancelBefore: job, killAfter: { job: step } (its runner is lost then), api (an address), path (a
-//   folder of further commands) }.
+//   for workspaces), artifacts (a folder), python (a path), mergeline and dvc (what a shell calls), environment,
+//   actions: { name: { ok, outputs, env } }, setup (the action that sets up), given: { job: { result, outputs } } (not
+//   run, taken as ended so), before: { job: [command, ...] }, cancelBefore: job, killAfter: { job: step } (its runner is
+//   lost then), api (an address), path (a folder of further commands) }.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -180,13 +180,15 @@ function runSteps(leg, scope, steps, tokens, defaults) {
       return;
     }
     const local = { ...scope, env: { ...scope.env, ...texts(valueOf(token.find('env'), scope, status)) } };
+    const began = performance.now();
     const ended = step.run ? runShell(leg, scope, local, token, defaults) : runAction(leg, local, token, entry);
     Object.assign(scope.env, ended.env);
     const outcome = ended.ok ? 'success' : 'failure';
     const forgiven = !ended.ok && valueOf(token.find('continue-on-error'), local, status) === true;
     failed ||= !ended.ok && !forgiven;
     scope.steps[step.id] = { outcome, conclusion: forgiven ? 'success' : outcome, outputs: ended.outputs };
-    Object.assign(entry, { outcome, said: ended.said, outputs: ended.outputs });
+    const seconds = (performance.now() - began) / 1000;
+    Object.assign(entry, { outcome, said: ended.said, outputs: ended.outputs, seconds });
     leg.said += `-- ${name}: ${outcome}\n${ended.said}\n`;
     leg.killed = plan.killAfter?.[leg.id] === name;
   });
