@@ -87,6 +87,11 @@ class App:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._bodies = Bodies(parts.limits)
+        self._read = self._bodies.read
+        self._next_id = parts.ids.next
+        self._count = parts.tally.answered
+        self._key = parts.key
+        self._concurrency = parts.limits.concurrency
         self._predict = Job("predict", parts.predictor.predict)
         self._label = Job("labels", self._labels)
         self._described = msgspec.json.encode(parts.described)
@@ -129,13 +134,19 @@ class App:
             await self._parts.lifecycle.run(self, receive, send)
             return
         started = time.perf_counter()
-        request_id = self._parts.ids.next()
+        request_id = self._next_id()
         name = "none"
         try:
             route = self._route(scope["method"], scope["path"])
             name = route.name
             if isinstance(route, Job):
-                answer = await self._work(route, dict(scope["headers"]), receive, request_id, started)
+                headers = dict(scope["headers"])
+                self._admit(route, headers)
+                route.running += 1
+                try:
+                    answer = await route.answer(await self._read(receive, headers, request_id, started), request_id)
+                finally:
+                    route.running -= 1
             else:
                 answer = await route.answer()
         except Gone:
@@ -149,10 +160,11 @@ class App:
         except Exception:  # the edge: a client learns nothing of the inside, whatever broke there
             log.exception("a request failed", extra={"request_id": request_id, "route": name})
             answer = _refusal(Problem(500, "the server failed; its log has the reason"), request_id)
-        await self._respond(answer, request_id, send)
+        await send(self._head(answer, request_id))
+        await send({"type": "http.response.body", "body": answer.body})
         seconds = time.perf_counter() - started
-        self._parts.tally.answered(name, answer.status, seconds)
-        if self._parts.access_log or answer.status >= 400:
+        self._count(name, answer.status, seconds)
+        if answer.status >= 400 or self._parts.access_log:
             _log_request(scope, answer, request_id, seconds)
 
     def _route(self, method: str, path: str) -> Look | Job:
@@ -165,33 +177,24 @@ class App:
             raise Problem(405, f"{path}: expected {allowed}, found {method[:20]}", headers={"Allow": allowed})
         return route
 
-    async def _work(
-        self, job: Job, headers: dict[bytes, bytes], receive: Receive, request_id: str, started: float
-    ) -> Answer:
-        parts = self._parts
-        parts.key.check(headers)
-        if job.running >= parts.limits.concurrency:
+    def _admit(self, job: Job, headers: dict[bytes, bytes]) -> None:
+        self._key.check(headers)
+        if job.running >= self._concurrency:
             said = f"{job.running} requests are being answered, which is the most; come again"
             raise Problem(503, said, headers={"Retry-After": RETRY_AFTER_S})
-        job.running += 1
-        try:
-            return await job.answer(await self._bodies.read(receive, headers, request_id, started), request_id)
-        finally:
-            job.running -= 1
 
-    async def _respond(self, answer: Answer, request_id: str, send: Send) -> None:
+    def _head(self, answer: Answer, request_id: str) -> dict[str, Any]:
         headers = [
             (b"content-type", answer.media_type),
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", request_id.encode()),
+            *self._parts.headers,
         ]
-        headers += self._parts.headers
         if answer.headers:
             headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
         if self._parts.lifecycle.is_leaving:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
     # ---- Routes ------------------------------------------------------------------------------------------------------
 

@@ -40,10 +40,11 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._reads_body and data.find(b"pgrade", 0, data.find(HEAD_END)) >= 0:
+        reads_body = getattr(self.cycle, "more_body", False)  # no search there: it takes a third of its decoding
+        if not reads_body and data.find(b"pgrade", 0, data.find(HEAD_END)) >= 0:
             data = without_offers(data)
         was_reading = self._head_since is not None
-        super().data_received(data)
+        HttpToolsProtocol.data_received(self, data)
         if self._head_since is None or not was_reading:  # the end of a chunk of finished requests is no long head
             return
         self._head_bytes += len(data)
@@ -51,17 +52,12 @@ class Connection(HttpToolsProtocol):
             self.send_400_response(f"expected a head of at most {MAX_HEAD_BYTES} bytes")
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self._head_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         self._head_since, self._head_bytes = None, 0
-        super().on_headers_complete()
-
-    @property
-    def _reads_body(self) -> bool:
-        """Whether the next bytes belong to a body: a search for words of a head in it costs a third of its decoding."""
-        return bool(getattr(self.cycle, "more_body", False))  # None before the first request
+        HttpToolsProtocol.on_headers_complete(self)
 
     def _look(self) -> None:
         """Close where a head is late, else look again when the next one could be."""

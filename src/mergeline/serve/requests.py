@@ -58,15 +58,17 @@ class Bodies:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._digits = len(str(limits.max_body_bytes))  # a shorter number is a smaller one
         self._reading: dict[str, tuple[float, asyncio.Task[Any] | None]] = {}
         self._late: set[str] = set()
 
     async def read(self, receive: Receive, headers: dict[bytes, bytes], request_id: str, started: float) -> bytes:
         """Return a body; raise `Problem` 415, 413 or 408, and `Gone` where the client left."""
-        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
+        media_type = headers.get(b"content-type", b"")
+        if media_type != JSON and media_type.partition(b";")[0].strip().lower() != JSON:
             raise Problem(415, "expected a body with Content-Type: application/json")
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limits.max_body_bytes:
+        declared = headers.get(b"content-length", b"")
+        if len(declared) >= self._digits and declared.isdigit() and int(declared) > self._limits.max_body_bytes:
             raise self._too_large()
         self._reading[request_id] = started, asyncio.current_task()
         try:
@@ -82,7 +84,8 @@ class Bodies:
             raise self._too_late() from None
         finally:
             del self._reading[request_id]
-            self._late.discard(request_id)
+            if self._late:
+                self._late.discard(request_id)
         if len(body) > self._limits.max_body_bytes:
             raise self._too_large()
         return body

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from mergeline.schema import FIRST_CATEGORY_CODE, MISSING_CODE, OTHER_CODE, Feature, Kind, Signature
 from mergeline.serve.problems import Problem
@@ -103,9 +104,11 @@ class RequestModel:
             raise Problem(400, f"expected JSON, found something else: {_plain(str(err))}") from err
         if len(rows) > self.max_rows:
             raise Problem(413, f"expected at most {self.max_rows} rows, found {len(rows)}; send them in parts", "rows")
-        values: list[Sequence[Any]] = [msgspec.structs.astuple(row.features) for row in rows]
+        values: list[Sequence[Any]] = [astuple(row.features) for row in rows]
         if self._columns:
             values = [self._converted(number, row) for number, row in enumerate(values)]
+        if len(rows) == 1 and rows[0].event_time is None and rows[0].entity_id is None:  # what most requests are
+            return Parsed(values)
         return Parsed(values, _event_times(rows), _entity_ids(rows))
 
     def together(self, requests: Sequence[Parsed]) -> Rows:
@@ -115,8 +118,8 @@ class RequestModel:
             return Rows(*self._matrix(only.values), only.event_times, only.entity_ids)
         return Rows(
             *self._matrix([row for each in requests for row in each.values]),
-            _joined([(each.event_times, len(each.values)) for each in requests]),
-            _joined([(each.entity_ids, len(each.values)) for each in requests]),
+            _joined([each.event_times for each in requests], requests),
+            _joined([each.entity_ids for each in requests], requests),
         )
 
     def _matrix(self, rows: Sequence[Sequence[Any]]) -> tuple[NDArray[np.float64], dict[tuple[int, int], str] | None]:
@@ -243,11 +246,12 @@ def _entity_ids(rows: Sequence[Any]) -> list[str | None] | None:
     return ids if any(ids) else None
 
 
-def _joined(parts: Sequence[tuple[Sequence[Any] | None, int]]) -> list[Any] | None:
+def _joined(carried: list[Sequence[Any] | None], requests: Sequence[Parsed]) -> list[Any] | None:
     """What the rows of several requests carry, None for those of a request that carries nothing."""
-    if all(values is None for values, _ in parts):
+    if carried.count(None) == len(carried):
         return None
-    return [value for values, rows in parts for value in (values or [None] * rows)]
+    of_each = zip(carried, requests, strict=True)
+    return [value for found, request in of_each for value in found or [None] * len(request.values)]
 
 
 def _plain(said: str) -> str:

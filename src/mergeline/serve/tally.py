@@ -27,11 +27,6 @@ class Timing:
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     seconds: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count a request."""
-        self.buckets[bisect_left(BUCKETS_S, seconds)] += 1
-        self.seconds += seconds
-
 
 @dataclass(slots=True)
 class Tally:
@@ -58,7 +53,8 @@ class Tally:
         timing = self.timings.get(route)
         if timing is None:
             timing = self.timings[route] = Timing()
-        timing.add(seconds)
+        timing.buckets[bisect_left(BUCKETS_S, seconds)] += 1
+        timing.seconds += seconds
 
     def predicted(self, variant: str, rows: int) -> None:
         """Count the rows that a variant scored."""
