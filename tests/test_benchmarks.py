@@ -18,6 +18,7 @@ from benchmarks.machine import Machine
 from benchmarks.measurement import FailedCommandError, Summary, Usage, alternate, difference, ratio, run
 from benchmarks.pipeline.scratch import Scratch
 from benchmarks.rehearsal.retrain import PullRequest, by_job, seconds
+from benchmarks.serving import load
 from benchmarks.serving.load import Loaded, parsed
 from benchmarks.serving.noise import interval_of_median
 from benchmarks.serving.running import PORT, Contender, started
@@ -159,6 +160,47 @@ def test_a_server_is_ready_when_it_says_so_and_ended_in_the_end(tmp_path: Path) 
         with pytest.raises(http.client.HTTPException, match="404"):
             running.get("/predict")
     assert running.process.returncode == -signal.SIGTERM
+
+
+WORKING = """
+import http.server, sys, threading, time
+state = {"left": float(sys.argv[2])}
+def work():
+    while time.process_time() < state["left"]:
+        pass
+    state["done"] = True
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/work":
+            threading.Thread(target=work, daemon=True).start()
+        self.send_response(200 if self.path != "/done" or "done" in state else 404)
+        self.end_headers()
+        self.wfile.write(b"{}")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def test_a_turn_ends_when_the_server_has_done_what_its_clients_left_it_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "BUSY", 0.05)  # beside other tests it may get a small part of a core
+    contender = Contender("slow", (sys.executable, "-c", WORKING, PORT, "1.5"), {}, "/readyz", "/predict", "rows", None)
+    with started(contender, tmp_path, tmp_path) as running:
+        running.get("/work")
+        with pytest.raises(http.client.HTTPException, match="404"):  # the clients are gone, the work is not
+            running.get("/done")
+        load.rest(running)
+        assert running.get("/done") == {}
+
+
+def test_a_server_that_never_rests_is_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "BUSY", 0.05)
+    monkeypatch.setattr(load, "LONGEST_REST_S", 0.2)
+    contender = Contender("slow", (sys.executable, "-c", WORKING, PORT, "60"), {}, "/readyz", "/predict", "rows", None)
+    with started(contender, tmp_path, tmp_path) as running:
+        running.get("/work")
+        with pytest.raises(FailedCommandError, match="slow: still at work"):
+            load.rest(running)
 
 
 def sample(answered: int, memory_mb: float) -> Sample:

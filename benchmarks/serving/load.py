@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from benchmarks.serving.running import Running, on_a_core_of_its_own
 
 SCRIPT = Path(__file__).parent / "post.lua"
 LONGEST_ANSWER_S = 20
+LOOK_S, RESTED_S, LONGEST_REST_S = 0.1, 0.3, 60.0
+BUSY = 0.25  # of one core; what ticks now and then takes less
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,37 @@ def command(running: Running, bodies: Bodies, connections: int, seconds: int) ->
 
 
 def load(running: Running, bodies: Bodies, connections: int, seconds: int) -> Loaded:
-    """Put a load on a server; raise `FailedCommandError` where a request fails."""
+    """Put a load on a server and wait until it rests again; raise `FailedCommandError` where a request fails."""
     before = running.cpu_s()
     done = subprocess.run(command(running, bodies, connections, seconds), capture_output=True, text=True, check=False)
     cpu_s = running.cpu_s() - before
+    rest(running)
     if done.returncode:
         raise FailedCommandError(f"wrk: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     loaded = parsed(done.stdout, cpu_s)
     if loaded.failed or not loaded.requests:
         raise FailedCommandError(f"{running.contender.name}: {loaded.failed} requests failed\n{done.stdout}")
     return loaded
+
+
+def rest(running: Running) -> float:
+    """Wait until a server has done what its clients left it with; return how long that took, in seconds.
+
+    Of 64 requests that were under way when the clients went, a slow server answers each all the same, and a log is
+    written: for a second, which would be of the turn of the next server. Raises `FailedCommandError` where it never
+    rests.
+    """
+    began, before = time.monotonic(), running.cpu_s()
+    busy = began
+    while time.monotonic() - busy < RESTED_S:
+        if time.monotonic() - began > LONGEST_REST_S:
+            raise FailedCommandError(f"{running.contender.name}: still at work {LONGEST_REST_S:.0f} s after its load")
+        time.sleep(LOOK_S)
+        now = running.cpu_s()
+        if now - before > BUSY * LOOK_S:
+            busy = time.monotonic()
+        before = now
+    return busy - began
 
 
 def parsed(text: str, cpu_s: float) -> Loaded:
