@@ -37,6 +37,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        self._unset_keepalive_if_required()  # uvicorn's own leaves it where a client resets, and is held by it for long
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
