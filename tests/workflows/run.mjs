@@ -180,15 +180,13 @@ function runSteps(leg, scope, steps, tokens, defaults) {
       return;
     }
     const local = { ...scope, env: { ...scope.env, ...texts(valueOf(token.find('env'), scope, status)) } };
-    const began = performance.now();
     const ended = step.run ? runShell(leg, scope, local, token, defaults) : runAction(leg, local, token, entry);
     Object.assign(scope.env, ended.env);
     const outcome = ended.ok ? 'success' : 'failure';
     const forgiven = !ended.ok && valueOf(token.find('continue-on-error'), local, status) === true;
     failed ||= !ended.ok && !forgiven;
     scope.steps[step.id] = { outcome, conclusion: forgiven ? 'success' : outcome, outputs: ended.outputs };
-    const seconds = (performance.now() - began) / 1000;
-    Object.assign(entry, { outcome, said: ended.said, outputs: ended.outputs, seconds });
+    Object.assign(entry, { outcome, said: ended.said, outputs: ended.outputs });
     leg.said += `-- ${name}: ${outcome}\n${ended.said}\n`;
     leg.killed = plan.killAfter?.[leg.id] === name;
   });
