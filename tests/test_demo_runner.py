@@ -13,6 +13,7 @@ import played
 import pytest
 from repositories import TEMPLATE
 from sample.demo import forks, runner
+from sample.demo import place as place_of_the_demo
 from sample.demo import play as playing
 from sample.demo.clone import make_place
 from sample.demo.hub import Hub, tokens
@@ -222,18 +223,20 @@ def test_a_workflow_that_github_does_not_take_is_an_error() -> None:
         read({"errors": ["unexpected value"], "jobs": {}}, "retrain.yml")
 
 
-def test_a_runner_that_breaks_is_an_error_with_the_name_of_the_act(
+def test_a_runner_that_breaks_or_does_not_end_is_an_error_with_the_name_of_the_act(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(place_of_the_demo, "LONGEST_RUN_S", 2.0)
     place = Place(tmp_path, "act 1, the first pull request")
     place.root.mkdir()
     for line, said in (
         ("echo needs: a circle >&2; exit 1", "found exit code 1 .needs: a circle"),
         ("exit 0", "code 0"),
+        ("exec sleep 60", "`retrain.yml` to end within 2 s"),
     ):
         environment = machine(tmp_path / said[:12], node=line)
         monkeypatch.setenv("PATH", f"{environment['PATH']}:{os.defpath}")
-        with pytest.raises(VerificationError, match=f"act 1, the first pull request: retrain.yml: .*{said}"):
+        with pytest.raises(VerificationError, match=f"act 1, the first pull request: .*{said}"):
             run = Run(RETRAIN, "pull_request", {}, "c0ffee", tmp_path / said[:12] / "run", {})
             runner.played(place, tmp_path, [run], OF_THIS_PYTHON, "http://127.0.0.1:1")
 

@@ -65,21 +65,20 @@ def load(running: Running, bodies: Bodies, connections: int, seconds: int) -> Lo
     before = running.cpu_s()
     done = subprocess.run(command(running, bodies, connections, seconds), capture_output=True, text=True, check=False)
     cpu_s = running.cpu_s() - before
-    rest(running)
     if done.returncode:
         raise FailedCommandError(f"wrk: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     loaded = parsed(done.stdout, cpu_s)
     if loaded.failed or not loaded.requests:
         raise FailedCommandError(f"{running.contender.name}: {loaded.failed} requests failed\n{done.stdout}")
+    rest(running)
     return loaded
 
 
 def rest(running: Running) -> float:
-    """Wait until a server has done what its clients left it with; return how long that took, in seconds.
+    """Wait until a server takes hardly any processor time; return how long it took some, in seconds.
 
-    Of 64 requests that were under way when the clients went, a slow server answers each all the same, and a log is
-    written: for a second, which would be of the turn of the next server. Raises `FailedCommandError` where it never
-    rests.
+    Of 64 requests that were under way when the clients went, a slow server answers each all the same: for a second,
+    which would be of the turn of the next server. Raises `FailedCommandError` where it never rests.
     """
     began, before = time.monotonic(), running.cpu_s()
     busy = began

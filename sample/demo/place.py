@@ -145,12 +145,7 @@ class Place:
     def _done(self, command: list[str], name: str, code: int | tuple[int, ...]) -> Done:
         allowed = (code,) if isinstance(code, int) else code
         began = time.monotonic()
-        try:
-            (ended,) = self.start_and_wait(command)
-        except subprocess.TimeoutExpired as err:
-            raise VerificationError(
-                f"demo: {self.act}: expected `{name}` to end within {LONGEST_RUN_S:.0f} s, and it runs on"
-            ) from err
+        (ended,) = self.start_and_wait(name, command)
         done = Done(name, ended.returncode, ended.stdout, ended.stderr, time.monotonic() - began)
         self.tell(done)
         if done.code not in allowed:
@@ -168,19 +163,24 @@ class Place:
         with (self.folder / "said.log").open("a", encoding="utf-8") as said:
             said.write(f"$ {done.command}\n{done.out}{done.err}{ending(done)}\n\n")
 
-    def start_and_wait(self, *commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
-        """Run commands in the clone side by side, to their ends, or raise `subprocess.TimeoutExpired`."""
+    def start_and_wait(self, name: str, *commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
+        """Run commands side by side in the clone, to their ends; `VerificationError` has the name where one runs on."""
         processes: list[subprocess.Popen[bytes]] = []
-        ends = time.monotonic() + LONGEST_RUN_S
+        longest_s = LONGEST_RUN_S * len(commands)
+        ends = time.monotonic() + longest_s
         try:
             for command in commands:
                 with held_back():
                     processes.append(self._begin(command, subprocess.PIPE, subprocess.PIPE))
             said = [each.communicate(timeout=max(0.0, ends - time.monotonic())) for each in processes]
-        except BaseException:  # time is over, or somebody ends the demo: no stage goes on without it
+        except BaseException as err:  # time is over, or somebody ends the demo: no stage goes on without it
             for process in processes:
                 kill(process)
                 process.communicate()
+            if isinstance(err, subprocess.TimeoutExpired):
+                raise VerificationError(
+                    f"demo: {self.act}: expected `{name}` to end within {longest_s:.0f} s, and it runs on"
+                ) from err
             raise
         return [
             subprocess.CompletedProcess(command, process.returncode, *(each.decode(errors="replace") for each in pair))

@@ -153,7 +153,8 @@ class Run:
 def played(place: Place, folder: Path, runs: Sequence[Run], programs: Programs, api: str) -> list[dict[str, Job]]:
     """Let the runner play runs side by side, to their ends; return the jobs of each."""
     commands = [_command(place, folder, run, programs, api) for run in runs]
-    return [_answer(place, run, done) for run, done in zip(runs, place.start_and_wait(*commands), strict=True)]
+    ended = place.start_and_wait(runs[0].workflow, *commands)
+    return [_answer(place, run, done) for run, done in zip(runs, ended, strict=True)]
 
 
 def _command(place: Place, folder: Path, run: Run, programs: Programs, api: str) -> list[str]:

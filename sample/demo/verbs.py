@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from mergeline.layout import REPORT_HTML
 if TYPE_CHECKING:
     from sample.demo.place import Place
 
+REFUSED = re.compile(r"^ *REFUSED  (.*)$", re.MULTILINE)
+VERDICT = re.compile(r"verdict: .*\(failed: ([^()]+)\)")
 DRIFT_HTML = "drift.html"
 PERFORMANCE_HTML = Path(".mergeline/performance/report.html")
 
@@ -31,10 +34,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A pull request whose gate is red: the gates that have failed, what was said, and its report as a page."""
+    """A pull request whose gate is red: the gates that have failed, and its report as a page."""
 
     gates: frozenset[str]
-    said: str
     page: Path
 
 
@@ -80,11 +82,8 @@ class Verbs:
         return Judged(self.next(), place.root / REPORT_HTML)
 
     def refuse(self, branches: Sequence[str]) -> Iterator[Refused]:
-        """Run the same for branches whose gate has to be red, one after the other; in the end main is checked out."""
-        for branch in branches:
-            yield self._refuse(branch)
-        self.place.git("checkout", "-q", "-f", "main")
-        self.place.data()
+        """Run the same for branches whose gate has to be red, one after the other; the last one stays checked out."""
+        return map(self._refuse, branches)
 
     def _refuse(self, branch: str) -> Refused:
         place = self.place
@@ -95,7 +94,7 @@ class Verbs:
         said = place.run("gate", code=4).err
         page = place.root / LOCAL_STATE / f"{branch}.html"
         shutil.copy(place.root / REPORT_HTML, page)  # the next one's will lie there
-        return Refused(failed(place.root), said, page)
+        return Refused(failed(said), page)
 
     def turn_back(self, branch: str) -> Judged:
         """The same of a revert: a release that was live before, which asks for no run of the pipeline."""
@@ -138,10 +137,17 @@ class Verbs:
         return self.number
 
 
-def failed(folder: Path) -> frozenset[str]:
-    """The gates that have failed, by the comparison in a folder."""
-    record = json.loads((folder / "reports/comparison.json").read_text(encoding="utf-8"))
-    return frozenset(str(each["name"]) for each in record["gates"] if each["outcome"] == "failed")
+def failed(said: str) -> frozenset[str]:
+    r"""The gates that have failed, by what the verb `gate` has said; none where it refuses anything but the verdict.
+
+    >>> sorted(failed("held  fresh: yes\nREFUSED  verdict: worse by 0.04: rejected (failed: improvement, slices)"))
+    ['improvement', 'slices']
+    >>> failed("REFUSED  fresh: no\nREFUSED  verdict: rejected (failed: slices)")
+    frozenset()
+    """
+    refused = REFUSED.findall(said)
+    found = VERDICT.fullmatch(refused[0]) if len(refused) == 1 else None
+    return frozenset(found[1].split(", ")) if found else frozenset()
 
 
 def check(place: Place, until: dt.datetime, now: dt.datetime) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class Workflows:
         self._ended(run, jobs, RED)
         step = jobs["gate"].failed[0]
         self.place.expect(step["name"] == GATE, f"a gate that is red for what it asks, found `{step['name']}`")
-        return Refused(failed(run.place / "artifacts" / "results"), str(step["said"]), _report(run))
+        return Refused(failed(str(step["said"])), _report(run))
 
     def _fetch(self, branch: str) -> None:
         """Have in the checkout what the branch has become."""

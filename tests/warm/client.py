@@ -35,6 +35,7 @@ def asked(
         "folder": folder,
         "environment": dict(environment),
         "group": 0 if own_group else os.getpgrp(),
+        "umask": _umask(),
     }
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
@@ -43,6 +44,13 @@ def asked(
     sent = connection.sendmsg([whole], [rights])
     connection.sendall(whole[sent:])
     return connection, struct.unpack("i", connection.recv(struct.calcsize("i"), socket.MSG_WAITALL))[0]
+
+
+def _umask() -> int:
+    """The mask of this process, which can only be read by setting one."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def exit_code(connection: socket.socket) -> int:

@@ -1,8 +1,8 @@
 """The process that commands are forked from: `python server.py SOCKET`. It imports, and then does nothing but fork.
 
-A command comes as a JSON object (program, arguments, folder, environment, process group) with three file descriptors;
-its exit code goes back when it ends, after the number of its process. A command that is killed answers no more than
-that number. Beside the socket lie the programs for a shell, which ask whom `MERGELINE_WARM` names.
+A command comes as a JSON object (program, arguments, folder, environment, process group, umask) with three file
+descriptors; its exit code goes back when it ends, after the number of its process. A command that is killed answers no
+more than that number. Beside the socket lie the programs for a shell, which ask whom `MERGELINE_WARM` names.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ PRELOADED = (
     *("mergeline.stages.evaluate", "mergeline.stages.validate", "mergeline.stages.comparison", "mergeline.report.page"),
 )
 LONGEST = 1 << 20
+NOT_FLUSHED = 120  # the interpreter's own exit code where what it has to say cannot be written
 PROGRAMS = ("mergeline", "dvc")
 SHIM = """\
 #!/bin/sh
@@ -46,6 +47,8 @@ exec {python} -I -S {client} {program} "$@"
 
 def main(address: str) -> None:
     """Import, say so by listening, and fork until the parent is gone."""
+    here = str(Path(__file__).absolute().parent)
+    sys.path[:] = [each for each in sys.path if each != here]  # no command finds what lies beside this file
     for name in PRELOADED:
         with suppress(ImportError):
             importlib.import_module(name)
@@ -78,7 +81,18 @@ def write_programs(folder: Path) -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    """Be the command: take its place in the world, run, send the exit code, end."""
+    """Be the command, and end at once: an interpreter's own end waits for threads of libraries, which a fork lacks."""
+    try:
+        become_and_run(connection)
+    except BaseException:  # noqa: BLE001 - the disk is full, its folder is gone, nobody waits any more
+        with suppress(OSError):
+            traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def become_and_run(connection: socket.socket) -> None:
+    """Take the command's place in the world, run it, send the exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, ancillary, _, _ = connection.recvmsg(LONGEST, socket.CMSG_SPACE(3 * array.array("i").itemsize))
     while not message.endswith(b"\n"):
@@ -92,15 +106,18 @@ def answer(connection: socket.socket) -> None:
     order = json.loads(message)
     os.setpgid(0, order["group"])
     os.chdir(order["folder"])
+    os.umask(order["umask"])
     os.environ.clear()
     os.environ.update(order["environment"])
     connection.sendall(struct.pack("i", os.getpid()))
     code = run(order["program"], order["arguments"])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = NOT_FLUSHED
     logging.shutdown()
     connection.sendall(bytes([code & 0xFF]))
-    os._exit(0)
 
 
 def run(program: str, arguments: list[str]) -> int:
