@@ -136,6 +136,11 @@ class LogWriter:
         """Whether nothing waits to be written."""
         return not (self.queue or self._blocks or self._made)
 
+    @property
+    def has_files(self) -> bool:
+        """Whether files wait to be put."""
+        return bool(self._made)
+
     def step(self, closing: bool = False) -> None:
         """Pack what is queued, make files of what is due (of all, where the log is `closing`), put one at a time.
 

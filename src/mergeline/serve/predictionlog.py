@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mergeline.serve.logschema import Entry, LogSchema
-from mergeline.serve.logwriter import LONGEST_RETRY_AT_THE_END_S, LogSettings, LogWriter
+from mergeline.serve.logwriter import LONGEST_RETRY_AT_THE_END_S, PACKED_ROWS, LogSettings, LogWriter
 
 if TYPE_CHECKING:
     from mergeline.logstore import LogStore
@@ -24,7 +24,7 @@ __all__ = ["Entry", "LogSettings", "LogStats", "PredictionLog"]
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.02  # 240 rows at 12,000 a second
+TICK_S, REST_S = 0.02, 0.1  # between two steps of the writer: while files wait to be put, and else
 DOUBLINGS = 6  # of the wait before a new writer, from `retry_seconds` on
 
 
@@ -64,6 +64,8 @@ class PredictionLog:
         self._writer = LogWriter(store, schema, self._settings)
         self._accept = self._writer.queue.append
         self._accepted_rows = 0
+        self._unpacked_rows = 0  # since the writer was last woken
+        self._packed_at = min(PACKED_ROWS, self._settings.batch_rows, max(1, self._settings.queue_rows // 4))
         self._refused_rows = 0
         self._restarts = 0
         self._deaths_in_a_row = 0
@@ -93,6 +95,12 @@ class PredictionLog:
         elif rows:
             self._accepted_rows += rows
             self._accept(entry)
+            self._unpacked_rows += rows
+            if (
+                self._unpacked_rows >= self._packed_at
+            ):  # each time that the writer is woken costs the event loop its turn
+                self._unpacked_rows = 0
+                self._wake.set()
 
     def stats(self) -> LogStats:
         """Return the counts of now; see to it that there is a writer."""
@@ -140,7 +148,7 @@ class PredictionLog:
                 if closing and self._writer.is_idle:
                     self._finished.set()
                     self._ended = True
-                self._wake.wait(TICK_S)
+                self._wake.wait(TICK_S if closing or self._writer.has_files else REST_S)
                 self._wake.clear()
         finally:
             if not self._ended:
