@@ -96,9 +96,7 @@ class PredictionLog:
             self._accepted_rows += rows
             self._accept(entry)
             self._unpacked_rows += rows
-            if (
-                self._unpacked_rows >= self._packed_at
-            ):  # each time that the writer is woken costs the event loop its turn
+            if self._unpacked_rows >= self._packed_at:  # to wake the writer costs the event loop a turn
                 self._unpacked_rows = 0
                 self._wake.set()
 
