@@ -195,7 +195,7 @@ def test_a_turn_ends_when_the_server_has_done_what_its_clients_left_it_with(
 
 def test_a_server_that_never_rests_is_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "BUSY", 0.05)
-    monkeypatch.setattr(load, "LONGEST_REST_S", 0.2)
+    monkeypatch.setattr(load, "LONGEST_REST_S", 2.0)  # a server at rest is let go after 0.3 s
     contender = Contender("slow", (sys.executable, "-c", WORKING, PORT, "60"), {}, "/readyz", "/predict", "rows", None)
     with started(contender, tmp_path, tmp_path) as running:
         running.get("/work")

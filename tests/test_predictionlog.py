@@ -26,6 +26,7 @@ from msgspec.structs import replace as changed
 from mergeline.errors import ServiceError
 from mergeline.logstore import FolderLog
 from mergeline.schema import Feature, Kind, Signature, Task
+from mergeline.serve import predictionlog
 from mergeline.serve.logschema import LogSchema, Piece
 from mergeline.serve.logwriter import LogWriter
 from mergeline.serve.predictionlog import Entry, LogSettings, LogStats, PredictionLog
@@ -471,6 +472,14 @@ print(len(store.keys("")), "pandas" in sys.modules, "scipy" in sys.modules)
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["2", "False", "False"]
+
+
+def test_as_many_rows_as_a_file_holds_wake_the_writer_at_once(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictionlog, "REST_S", 1000.0)
+    log = logs.open(open_shelf(), LogSettings(batch_rows=4, queue_rows=100))
+    for each in entries(4):
+        log.add(each)
+    until(lambda: log.stats().written_rows == 4)
 
 
 # ---- R13: failures of the log stay in the log ------------------------------------------------------------------------
