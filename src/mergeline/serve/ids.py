@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-import numpy as np
+LAST_BYTES = [f"{byte:02x}" for byte in range(256)]
 
 
 class Ids:
@@ -50,5 +50,8 @@ class Ids:
         self.next()
         start, prefix = self._count, self._prefix
         self._count = (start + count - 1) & 0xFFFFFFFF
-        counters = np.arange(start, start + count).astype(">u4").tobytes().hex()  # which keeps the lowest 32 bits
-        return [prefix + counters[at : at + 8] for at in range(0, 8 * count, 8)]
+        ids: list[str] = []
+        for block in range(start >> 8, (start + count + 0xFF) >> 8):  # those that differ in the last byte alone
+            first, end = start - (block << 8), start + count - (block << 8)
+            ids += map(f"{prefix}{block & 0xFFFFFF:06x}".__add__, LAST_BYTES[max(first, 0) : end])
+        return ids

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -263,13 +264,12 @@ def _predictions(part: _Scored, ids: Sequence[str]) -> list[Prediction]:
     if signature.task is Task.BINARY:
         low, high = signature.classes
         threshold = signature.threshold
-        return [
-            Prediction(own, sha256, role, score, None if threshold is None else high if score >= threshold else low)
-            for own, score in zip(ids, part.scores[:, 1].tolist(), strict=True)
-        ]
+        values = part.scores[:, 1].tolist()
+        decisions = repeat(None) if threshold is None else [high if score >= threshold else low for score in values]
+        return list(map(Prediction, ids, repeat(sha256), repeat(role), values, decisions))
     if signature.task is Task.REGRESSION:
         values = part.scores[:, 0].tolist()
-        return [Prediction(own, sha256, role, value, None) for own, value in zip(ids, values, strict=True)]
+        return list(map(Prediction, ids, repeat(sha256), repeat(role), values, repeat(None)))
     likeliest = part.scores.argmax(axis=1).tolist()
     return [
         Prediction(
