@@ -42,12 +42,14 @@ Turns = Mapping[str, Sequence[Loaded]]
 class Found:
     """What the servers did: the turns of each load, and more turns of ours with and without log and gauges.
 
-    `memory_mb` (resident, after all loads) and `processes` are of each server, the rows of the log ours.
+    `memory_mb` (resident, after all loads), `own_mb` (of it what lies in no file) and `processes` are of each server,
+    the rows of the log ours.
     """
 
     loads: Mapping[Cell, Turns]
     close: Turns
     memory_mb: Mapping[str, float]
+    own_mb: Mapping[str, float]
     processes: Mapping[str, int]
     logged_rows: int
     dropped_rows: int
@@ -126,10 +128,13 @@ def _process_table(found: Found, ready_s: Mapping[str, Sequence[float]]) -> Tabl
     rows = []
     for name, memory_mb in found.memory_mb.items():
         ready = Summary.of(ready_s[name])
-        cells = (f"{memory_mb:.0f}", number(found.memory_mb[OURS] / memory_mb), str(found.processes[name]))
+        memory = (f"{memory_mb:.0f}", number(found.memory_mb[OURS] / memory_mb))
+        own = (f"{found.own_mb[name]:.0f}", number(found.own_mb[OURS] / found.own_mb[name]))
         start = (number(ready.median), f"{number(ready.low)} to {number(ready.high)}")
-        rows.append((name, *cells, *start, ratio(ready_s[OURS], ready_s[name]).sentence()))
-    columns = ("resident MB", "ours over it", "processes", "s to ready", "min to max", "ours over it (paired)")
+        paired = ratio(ready_s[OURS], ready_s[name]).sentence()
+        rows.append((name, *memory, *own, str(found.processes[name]), *start, paired))
+    memory_columns = ("resident MB", "ours over it", "of it in no file", "ours over it")
+    columns = (*memory_columns, "processes", "s to ready", "min to max", "ours over it (paired)")
     return Table(("", *columns), tuple(rows))
 
 
@@ -144,7 +149,8 @@ def _how(found: Found, answer_bytes: Mapping[int, int], bentoml: str) -> str:
         f" value and has log and drift gauges on, if not said otherwise: {found.logged_rows:,} rows were logged,"
         f" {found.dropped_rows:,} dropped. The no-op answers as many bytes as ours ({sizes}). All others gave the same"
         f" scores within 1e-5 before they were measured. BentoML {bentoml}, with its adaptive batching. Latencies are"
-        " medians of the turns; cpu is the processor time of a server and its children."
+        " medians of the turns; cpu is the processor time of a server and its children. Resident memory counts pages"
+        " of libraries' files, too, which the system keeps for all; ours lets go of those that loading alone needed."
     )
 
 

@@ -65,6 +65,7 @@ def _measured(at_once: dict[str, Running], bodies: dict[int, Bodies], runs: int)
         loads,
         close,
         memory_mb={name: each.memory_mb() for name, each in at_once.items()},
+        own_mb={name: each.own_mb() for name, each in at_once.items()},
         processes={name: len(each.processes()) for name, each in at_once.items()},
         logged_rows=log["written_rows"] + log["queued_rows"],
         dropped_rows=log["dropped_rows"],
