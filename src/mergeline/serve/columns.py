@@ -53,10 +53,20 @@ def text_column(parts: Sequence[PackedText]) -> Any:
 
 def number_column(values: NDArray[np.float64]) -> Any:
     """Return a double column; NaN is missing."""
+    return number_columns(values[None])[0]
+
+
+def number_columns(values: NDArray[np.float64]) -> list[Any]:
+    """Return the double columns of an array of shape (columns, rows); NaN is missing.
+
+    Many are parts of one: numpy and Arrow let go of the GIL in each step, and have to wait for it again while the event
+    loop is busy.
+    """
     import numpy as np
     import pyarrow as pa
 
-    return _column(pa.float64(), ~np.isnan(values), [pa.py_buffer(np.ascontiguousarray(values))])
+    whole = np.ascontiguousarray(values).ravel()
+    return _parts(_column(pa.float64(), ~np.isnan(whole), [pa.py_buffer(whole)]), values.shape)
 
 
 def boolean_column(values: NDArray[np.float64]) -> Any:
@@ -92,10 +102,21 @@ def integer_column(values: NDArray[np.int32]) -> Any:
 
 def coded_column(codes: NDArray[np.int32], values: Sequence[str]) -> Any:
     """Return a dictionary-encoded string column: a code is a position in `values`, a negative one is missing."""
+    return coded_columns(codes[None], [dictionary(values)])[0]
+
+
+def coded_columns(codes: NDArray[np.int32], values: Sequence[Any]) -> list[Any]:
+    """Return the dictionary-encoded columns of codes of shape (columns, rows), with the `dictionary` of each column."""
     import pyarrow as pa
 
-    indices = _column(pa.int32(), codes >= 0, [pa.py_buffer(codes)])
-    return pa.DictionaryArray.from_arrays(indices, text_column([packed(values)]))
+    whole = codes.ravel()
+    indices = _parts(_column(pa.int32(), whole >= 0, [pa.py_buffer(whole)]), codes.shape)
+    return [pa.DictionaryArray.from_arrays(index, text) for index, text in zip(indices, values, strict=True)]
+
+
+def dictionary(values: Sequence[str]) -> Any:
+    """Return the texts that the codes of a column stand for."""
+    return text_column([packed(values)])
 
 
 def few_texts_column(texts: Sequence[str | None]) -> Any:
@@ -148,6 +169,12 @@ def parquet_bytes(columns: dict[str, Any], metadata: dict[str, str], statistics:
         writer.write_table(table, row_group_size=max(1, table.num_rows))
         writer.add_key_value_metadata(metadata)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def _parts(whole: Any, shape: tuple[int, ...]) -> list[Any]:
+    """A column of columns times rows, end to end, as these columns."""
+    columns, rows = shape
+    return [whole.slice(at * rows, rows) for at in range(columns)]
 
 
 def _column(kind: Any, there: NDArray[np.bool_], buffers: list[Any], children: list[Any] | None = None) -> Any:

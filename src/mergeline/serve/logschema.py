@@ -19,10 +19,13 @@ from mergeline.serve.columns import (
     PackedText,
     boolean_column,
     coded_column,
+    coded_columns,
     constant_column,
+    dictionary,
     integer_column,
     list_column,
     number_column,
+    number_columns,
     packed,
     parquet_bytes,
     text_column,
@@ -105,6 +108,11 @@ class LogSchema:
         self._place = {at: place for place, at in enumerate(self._logged)}
         self._features = [signature.features[at] for at in self._logged]
         self._sampling_rate = sampling_rate
+        # by kind, since many columns at once cost little more than one
+        kinds = [feature.kind for feature in self._features]
+        self._numbers = [at for at, kind in enumerate(kinds) if kind is Kind.NUMBER]
+        self._categories = [at for at, kind in enumerate(kinds) if kind is Kind.CATEGORY]
+        self._others = [at for at, kind in enumerate(kinds) if kind not in (Kind.NUMBER, Kind.CATEGORY)]
 
     # ---- Packing ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +141,7 @@ class LogSchema:
             ts_us=_spread(ts_us, np.int64, counts),
             event_times=_event_times(event_times, sizes),
             entity_ids=_entity_ids(entity_ids, sizes),
-            values=np.concatenate(values),
+            values=_end_to_end(values, self._width),
             texts=self._texts(texts, sizes),
             scores=self._scores(group, scores, sizes),
             latency_ms=_spread(latency_ms, np.float64, counts),
@@ -154,10 +162,10 @@ class LogSchema:
         if type(None) in map(type, parts):  # not `None in parts`, which compares arrays
             sized = zip(parts, sizes, strict=True)
             parts = [np.full((size, width), np.nan) if part is None else part for part, size in sized]
-        scores = np.concatenate(parts)
-        if scores.shape[1:] != (width,):
-            raise DataError(f"log: {scores.shape[1:]} scores a row from {group.model_sha256}, expected {width}")
-        return scores
+        try:
+            return _end_to_end(parts, width)
+        except ValueError as err:
+            raise DataError(f"log: scores from {group.model_sha256}: {err}") from err
 
     def _texts(self, parts: Sequence[Any], sizes: Sequence[int]) -> dict[tuple[int, int], str]:
         found: dict[tuple[int, int], str] = {}
@@ -209,10 +217,21 @@ class LogSchema:
             for (row, column), text in piece.texts.items():
                 unseen.setdefault(column, []).append((start + row, text))
             start += piece.rows
-        return {
-            FEATURE_PREFIX + feature.name: _feature_column(feature, values[at], unseen.get(at, ()))
-            for at, feature in enumerate(self._features)
-        }
+        made = dict(zip(self._numbers, number_columns(values[self._numbers]), strict=True))
+        coded = [self._features[at] for at in self._categories]
+        texts = [unseen.get(at, ()) for at in self._categories]
+        made |= zip(self._categories, _category_columns(coded, values[self._categories], texts), strict=True)
+        for at in self._others:
+            made[at] = _flags_or_times(self._features[at].kind, values[at])
+        return {FEATURE_PREFIX + feature.name: made[at] for at, feature in enumerate(self._features)}
+
+
+def _end_to_end(parts: Sequence[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
+    """Arrays of shape (rows, width), one after the other; numpy would let go of the GIL for each larger one."""
+    shapes = {part.shape[1:] for part in parts} - {(width,)}
+    if shapes:
+        raise ValueError(f"expected rows of {width}, found shapes {sorted(shapes)}")
+    return np.frombuffer(b"".join([np.ascontiguousarray(part, np.float64).data for part in parts])).reshape(-1, width)
 
 
 def _spread(values: Sequence[Any], kind: Any, counts: NDArray[np.int64] | None) -> NDArray[Any]:
@@ -238,28 +257,32 @@ def _row_by_row(parts: Sequence[Any], sizes: Sequence[int]) -> Iterator[Any]:
     return chain.from_iterable(part or [None] * size for part, size in zip(parts, sizes, strict=True))
 
 
-def _feature_column(feature: Feature, values: NDArray[np.float64], unseen: Sequence[tuple[int, str]]) -> Any:
-    if feature.kind is Kind.BOOLEAN:
+def _flags_or_times(kind: Kind, values: NDArray[np.float64]) -> Any:
+    if kind is Kind.BOOLEAN:
         return boolean_column(values)
-    if feature.kind is Kind.DATETIME:
-        there = np.isfinite(values)
-        microseconds = np.rint(np.where(there, values, 0.0) * MICROSECONDS_A_DAY).astype(np.int64)
-        return time_column(np.where(there, np.minimum(microseconds, LAST_MICROSECOND), NO_TIME))
-    if feature.kind is Kind.CATEGORY:
-        return _category_column(feature, values, unseen)
-    return number_column(values)
+    there = np.isfinite(values)
+    microseconds = np.rint(np.where(there, values, 0.0) * MICROSECONDS_A_DAY).astype(np.int64)
+    return time_column(np.where(there, np.minimum(microseconds, LAST_MICROSECOND), NO_TIME))
 
 
-def _category_column(feature: Feature, values: NDArray[np.float64], unseen: Sequence[tuple[int, str]]) -> Any:
-    """Categories by their codes, and behind them the texts of those that training did not keep, as they came."""
+def _category_columns(
+    features: Sequence[Feature], values: NDArray[np.float64], unseen: Sequence[Sequence[tuple[int, str]]]
+) -> list[Any]:
+    """Categories by their codes, and behind them the texts of those that training did not keep, as they came.
+
+    `values` has the shape (features, rows), `unseen` the row and the text of each such value, by feature.
+    """
+    known = np.array([len(feature.categories) for feature in features])[:, np.newaxis]
     positions = values - FIRST_CATEGORY_CODE
-    known = (positions >= 0) & (positions < len(feature.categories))
-    codes = np.where(known, positions, NO_CODE).astype(np.int32)
-    numbers: dict[str, int] = {}
-    for row, text in unseen:
-        if values[row] == OTHER_CODE:
-            codes[row] = len(feature.categories) + numbers.setdefault(text, len(numbers))
-    return coded_column(codes, (*feature.categories, *numbers))
+    codes = np.where((positions >= 0) & (positions < known), positions, NO_CODE).astype(np.int32)
+    texts = []
+    for at, feature in enumerate(features):
+        numbers: dict[str, int] = {}
+        for row, text in unseen[at]:
+            if values[at, row] == OTHER_CODE:
+                codes[at, row] = len(feature.categories) + numbers.setdefault(text, len(numbers))
+        texts.append(dictionary((*feature.categories, *numbers)))
+    return coded_columns(codes, texts)
 
 
 def _score_columns(signature: Signature, scores: NDArray[np.float64]) -> dict[str, Any]:
