@@ -56,17 +56,24 @@ def said(program: str, told: str) -> str:
 
 @GLIBC
 def test_a_process_that_stays_has_two_heaps_however_many_threads_it_has() -> None:
-    assert said(THREADS, "heap.keep_little()").count("<heap nr=") == heap.HEAPS == 2
+    assert said(THREADS, "heap.keep_some()").count("<heap nr=") == heap.HEAPS == 2
     assert said(THREADS, "").count("<heap nr=") > 2
 
 
 @GLIBC
-def test_a_process_that_ends_keeps_a_large_block_that_it_has_freed() -> None:
-    assert int(said(FREED, "heap.keep_freed()")) >= 4 << 20
-    assert int(said(FREED, "")) < 1 << 20
+@pytest.mark.parametrize(("told", "is_kept"), [("heap.keep_freed()", True), ("heap.keep_some()", True), ("", False)])
+def test_a_block_that_was_freed_is_kept_where_that_is_told(told: str, is_kept: bool) -> None:
+    assert (int(said(FREED, told)) > 2 << 20) is is_kept
+
+
+@GLIBC
+def test_a_process_that_stays_gives_the_system_back_what_is_more_than_some() -> None:
+    large = FREED.replace("4 << 20", f"{4 * heap.KEPT_BYTES}")
+    assert int(said(large, "heap.keep_some()")) < 2 * heap.KEPT_BYTES
+    assert int(said(large, "heap.keep_freed()")) >= 4 * heap.KEPT_BYTES
 
 
 def test_a_library_without_these_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    heap.keep_little()
+    heap.keep_some()
     heap.keep_freed()

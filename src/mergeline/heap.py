@@ -7,18 +7,20 @@ from contextlib import suppress
 
 # names of settings, as mallopt(3) has them
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
-KEPT_BYTES, MORE_BYTES = 128 << 10, 16 << 10
+KEPT_BYTES, MORE_BYTES = 8 << 20, 1 << 20
 HEAPS = 2  # one for the main thread, one for all beside it, each of which would keep free memory of its own
 LARGEST_BYTES = 1 << 30
 
 
-def keep_little() -> None:
-    """Return what is free at the end of a heap to the system, and make two heaps at most: for a process that stays.
+def keep_some() -> None:
+    """Keep up to 8 MB that was freed in each heap for who asks next, make two heaps at most: for a process that stays.
 
-    Left alone, glibc keeps as much as one large request took (M_TRIM_THRESHOLD rises by itself), takes 128 kB more than
-    it needs at a time (M_TOP_PAD), and makes eight heaps a core (M_ARENA_MAX).
+    Left alone, glibc gets every block of 128 kB from the system, page by page, and gives it back, thousands of pages a
+    second beside a busy prediction log; what it takes instead for large blocks that come often has no bound
+    (M_MMAP_THRESHOLD and M_TRIM_THRESHOLD rise by themselves); and it makes eight heaps a core (M_ARENA_MAX).
     """
-    _set({M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: MORE_BYTES, M_ARENA_MAX: HEAPS})
+    kept = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: MORE_BYTES}
+    _set({**kept, M_ARENA_MAX: HEAPS})
 
 
 def keep_freed() -> None:

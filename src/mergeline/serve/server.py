@@ -42,7 +42,7 @@ def serve(settings: Settings) -> None:
     from mergeline.serve.assembly import assemble, load_traffic, rehearse
 
     log_as_json()
-    heap.keep_little()
+    heap.keep_some()
     with _terminated_well():
         if settings.workers == 1:
             traffic = load_traffic(settings)
@@ -63,7 +63,7 @@ class Worker:
         from mergeline.serve.assembly import assemble, load_traffic
 
         log_as_json()
-        heap.keep_little()
+        heap.keep_some()
         return assemble(self.settings, load_traffic(self.settings))
 
 
