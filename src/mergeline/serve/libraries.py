@@ -41,9 +41,9 @@ class Mapping:
 def release_pages() -> None:
     """Take code and constants of all libraries out of this process's memory; what is used comes back at its next use.
 
-    Loading a library touches its symbols, its relocations and code that runs once: of what a server has in memory when
-    it is ready, that is a third. These pages are the files' own; they stay in the system's cache, which can have their
-    room as soon as nothing has them mapped. Where the system does not tell its mappings, nothing happens.
+    Loading a library touches its symbols, its relocations and code that runs once: a third of what a server would have
+    in memory later on. These pages are the files' own; they stay in the system's cache, which can have their room as
+    soon as nothing has them mapped. Where the system does not tell its mappings, nothing happens.
     """
     if sys.platform != "linux":
         return
