@@ -225,6 +225,18 @@ def slow_start() -> None:
     patch("mergeline.serve.loading.check_samples", slowly).start()
 
 
+def short_of_a_row() -> None:
+    """The model gives no score for the last of several rows."""
+    from mergeline.serve.variants import Variant
+
+    score = Variant.score
+
+    def cut(self: Variant, rows: Any) -> Any:
+        return score(self, rows)[: max(1, len(rows) - 1)]
+
+    patch.object(Variant, "score", cut).start()
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "slow-log": lambda: shelf(slow),
     "failing-log": lambda: shelf(failing),
@@ -244,6 +256,7 @@ PLANTS: dict[str, Callable[[], None]] = {
     "held-batches": lambda: held(lambda variant, rows: len(rows) > 100),
     "failing-keep": failing_keep,
     "slow-start": slow_start,
+    "short-of-a-row": short_of_a_row,
 }
 
 

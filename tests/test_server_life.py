@@ -267,6 +267,14 @@ def test_r13_rows_that_were_answered_and_not_kept_are_told(
         assert server.told("rows were answered and not kept")[0]["request_id"] == answered["request_id"]
 
 
+def test_a_row_without_a_score_fails_its_request(released: Released, row: dict[str, Any], log: tuple[str, ...]) -> None:
+    with serving(released.root, *released.options, *log, plant=["short-of-a-row"]) as server:
+        assert len(server.predict([row])) == 1
+        for rows in (2, 100):
+            assert server.ask("/predict", {"rows": [{"features": row}] * rows}).status == 500
+        assert server.told("a request failed")[-1]["traceback"].endswith("found 99")
+
+
 def test_every_request_has_a_line_where_that_is_wanted(released: Released, row: dict[str, Any]) -> None:
     with serving(released.root, *released.options, "--log", "none", "--access-log") as server:
         name = server.predict([row])[0]["request_id"]

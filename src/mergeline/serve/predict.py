@@ -261,6 +261,8 @@ def _in_order(parts: Sequence[_Scored], ids: Sequence[str]) -> list[Any]:
 
 def _predictions(part: _Scored, ids: Sequence[str]) -> list[Prediction]:
     signature, sha256, role = part.variant.signature, part.variant.sha256, str(part.variant.name)
+    if len(part.scores) != len(ids):  # the columns below end where the shortest does
+        raise ValueError(f"expected the scores of {len(ids)} rows from {sha256}, found {len(part.scores)}")
     if signature.task is Task.BINARY:
         low, high = signature.classes
         threshold = signature.threshold
