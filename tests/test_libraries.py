@@ -75,36 +75,49 @@ def test_a_server_lets_go_of_what_loading_needed(released: Released, log: Sequen
 
 
 def smaps(*lines: str) -> str:
-    """What the system says of mappings: rights and file, pages changed, pages swapped out; one page each."""
+    """What the system says of mappings, one page each: rights, file, kB changed, lazily freed and swapped out."""
     said = []
     for at, line in enumerate(lines):
-        rights, file, changed, swapped = line.split()
+        rights, file, *figures = line.split()
         device, inode = ("00:00", "0") if file == "-" else ("fe:00", file)
-        first = f"{at + 4096:x}000-{at + 4097:x}000 {rights} 00000000 {device} {inode}    /lib/{file} (deleted)"
-        figures = f"Size: 4 kB\nAnonymous:  {changed} kB\nLazyFree: 8 kB\nSwap: {swapped} kB\nVmFlags: rd mr mw"
-        said.append(f"{first}\n{figures}\n")
-    return "".join(said)
+        said += [f"{at + 4096:x}000-{at + 4097:x}000 {rights} 00000000 {device} {inode}    /lib/{file}\r(deleted)"]
+        said += [
+            f"{name}:  {figure} kB" for name, figure in zip(("Anonymous", "LazyFree", "Swap"), figures, strict=False)
+        ]
+        said += ["VmFlags: rd mr mw"]
+    return "\n".join([*said, ""])
+
+
+# a library that its loader has relocated: so this system knows what was changed
+KNOWS = ("r--p 1 4 0 0", "rw-p 1 4 0 0")
 
 
 @pytest.mark.parametrize(
     ("lines", "released"),
     [
-        (["r--p 7 0 0", "r-xp 7 0 0", "r--p 7 0 0", "r--p 7 4 0", "rw-p 7 4 0"], [0, 1, 2]),  # the fourth: relocated
-        (["r--p 7 0 0", "r-xp 7 0 0", "r--p 7 0 4", "rw-p 7 0 4"], [0, 1]),  # relocated and swapped out
-        (["r-xp 7 4 0", "r--p 7 0 0", "rw-p 7 0 0"], [1]),  # the first: relocations in its code
-        (["r--p 7 0 0"], []),  # a file that is read, or a library of which only the whole is mapped yet
-        (["r--p 7 0 0", "r-xp 7 0 0"], []),  # the last part of the whole may be mapped over
-        (["r--p 7 0 0", "rw-p 7 0 0", "r--p 7 0 0"], [0]),  # so may this one
-        (["r--p 7 0 0", "rw-p 7 0 0", "r--p 7 0 0", "rw-p 7 0 0"], [0, 2]),
-        (["r--p 7 0 0", "r--p 8 0 0", "rw-p 8 0 0"], [1]),
-        (["r--p 7 0 0", "rw-p - 0 0", "rw-p 7 0 0"], []),  # not the same library: something lies between
-        (["rw-p 7 0 0", "rw-s 8 0 0"], []),
-        (["r-xp - 0 0", "rw-p - 0 0"], []),  # no file's
+        (["r--p 7 0 0 0", "r-xp 7 0 8 0", "r--p 7 0 0 0", "r--p 7 4 0 0", "rw-p 7 4 0 0"], [0, 1, 2]),  # 3: relocated
+        (["r--p 7 0 0 0", "r-xp 7 0 0 0", "r--p 7 0 0 4", "rw-p 7 0 0 4"], [0, 1]),  # relocated and swapped out
+        (["r-xp 7 4 0 0", "r--p 7 0 0 0", "rw-p 7 0 0 0"], [1]),  # the first: relocations in its code
+        (["r--p 7 0 0 0"], []),  # a file that is read, or a library of which only the whole is mapped yet
+        (["r--p 7 0 0 0", "r-xp 7 0 0 0"], []),  # the last part of the whole may be mapped over
+        (["r--p 7 0 0 0", "rw-p 7 0 0 0", "r--p 7 0 0 0"], [0]),  # so may this one
+        (["r--p 7 0 0 0", "rw-p 7 0 0 0", "r--p 7 0 0 0", "rw-p 7 0 0 0"], [0, 2]),
+        (["r--p 7 0 0 0", "r--p 8 0 0 0", "rw-p 8 0 0 0"], [1]),
+        (["r--p 7 0 0 0", "rw-p - 0 0 0", "rw-p 7 0 0 0"], []),  # not the same library: something lies between
+        (["rw-p 7 0 0 0", "rw-s 8 0 0 0"], []),
+        (["r-xp - 0 0 0", "rw-p - 0 0 0"], []),  # no file's
+        (["r--p 7", "r--p 7 0", "r--p 7 0 0", "rw-p 7 0 0 0"], []),  # of which not all is said
     ],
 )
 def test_only_what_can_be_read_anew_is_released(lines: Sequence[str], released: Sequence[int]) -> None:
-    found = libraries.releasable(libraries.mappings(smaps(*lines)))
+    found = libraries.releasable(list(libraries.mappings(smaps(*lines, *KNOWS))))
     assert [each.start // 4096 - 4096 for each in found] == released
+
+
+def test_nothing_is_released_where_the_system_does_not_know_what_was_changed() -> None:
+    said = ["r--p 7 0 0 0", "r-xp 7 0 0 0", "r--p 7 0 0 0", "rw-p 7 4 0 0"]  # relocated, and called unchanged
+    assert not libraries.releasable(list(libraries.mappings(smaps(*said))))
+    assert libraries.releasable(list(libraries.mappings(smaps(*said, *KNOWS))))
 
 
 @LINUX
@@ -118,5 +131,9 @@ def test_where_the_system_does_not_tell_nothing_happens(monkeypatch: pytest.Monk
     monkeypatch.setattr(ctypes, "CDLL", None)
     monkeypatch.setattr(libraries, "SMAPS", tmp_path / "hidden")
     libraries.release_pages()
+    monkeypatch.setattr(libraries, "SMAPS", tmp_path / "readable")
+    libraries.SMAPS.write_text(smaps(*KNOWS))
+    with pytest.raises(TypeError, match="NoneType"):
+        libraries.release_pages()
     monkeypatch.setattr(sys, "platform", "darwin")
     libraries.release_pages()

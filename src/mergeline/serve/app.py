@@ -117,6 +117,7 @@ class App:
         """End what takes too long, and bring what others see up to date; called every second."""
         self._bodies.sweep(time.perf_counter())
         self._parts.lifecycle.look_after_parent()
+        self._parts.lifecycle.settle()
         self._parts.watch.tick(self._predict.running + self._label.running)
 
     @property

@@ -7,7 +7,6 @@ import os
 from mergeline.errors import ConfigurationError
 from mergeline.logstore import LogStore, open_log
 from mergeline.release.fetch import Wanted, fetch
-from mergeline.serve import libraries
 from mergeline.serve.app import App, Parts, sunset_headers
 from mergeline.serve.drift import DriftWindow
 from mergeline.serve.ids import Ids
@@ -66,8 +65,6 @@ def assemble(settings: Settings, traffic: Traffic) -> App:
     store = None if settings.log_url is None else open_log(settings.log_url, settings.root)
     prediction_log = None if store is None else _log(settings, traffic, store)
     intake = None if store is None else LabelIntake(store)
-    if prediction_log is None:  # else when the log has loaded what it needs
-        libraries.release_pages()
     drift = _drift(champion)
     lifecycle = Lifecycle(settings.ending, prediction_log, intake, supervised=settings.state is not None)
     watch = Watch(
@@ -99,4 +96,4 @@ def assemble(settings: Settings, traffic: Traffic) -> App:
 
 def _log(settings: Settings, traffic: Traffic, store: LogStore) -> PredictionLog:
     signatures = {variant.sha256: variant.signature for variant in traffic.variants}
-    return PredictionLog(store, traffic.champion.signature, signatures, settings.log, libraries.release_pages)
+    return PredictionLog(store, traffic.champion.signature, signatures, settings.log)

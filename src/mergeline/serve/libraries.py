@@ -6,7 +6,7 @@ import ctypes
 import mmap
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ _MAPPING = re.compile(
     re.MULTILINE,
 )
 # pages that are the process's own copies, and those of them that are swapped out
-_CHANGED = re.compile(r"^(?:Anonymous|Swap): +[1-9]", re.MULTILINE)
+_COPIES = re.compile(r"^(?:Anonymous|Swap): +(\d+) kB$", re.MULTILINE)
+_UNCHANGED = ["0", "0"]
 _NO_FILE = "00:00 0"
 
 
@@ -28,7 +29,7 @@ _NO_FILE = "00:00 0"
 class Mapping:
     """Addresses that show a part of a file (device and inode), with the rights of proc_pid_maps(5).
 
-    `is_changed` says that some page is not the file's any more.
+    `is_changed` says that some page is not the file's any more, or that nothing is known of that.
     """
 
     start: int
@@ -43,14 +44,16 @@ def release_pages() -> None:
 
     Loading a library touches its symbols, its relocations and code that runs once: a third of what a server would have
     in memory later on. These pages are the files' own; they stay in the system's cache, which can have their room as
-    soon as nothing has them mapped. Where the system does not tell its mappings, nothing happens.
+    soon as nothing has them mapped. Where the system does not tell its mappings, or not believably, nothing happens.
+
+    For a time at which no other thread unloads a library, whose addresses somebody else might get in that moment.
     """
     if sys.platform != "linux":
         return
     with suppress(OSError):
-        found = SMAPS.read_text(encoding="utf-8", errors="replace")
+        found = list(mappings(SMAPS.read_bytes().decode("latin-1")))  # a name may hold any byte but that of a new line
         library = ctypes.CDLL(None)
-        for each in releasable(mappings(found)):
+        for each in releasable(found):
             length = ctypes.c_size_t(each.end - each.start)
             library.madvise(ctypes.c_void_p(each.start), length, mmap.MADV_DONTNEED)
 
@@ -59,17 +62,22 @@ def mappings(smaps: str) -> Iterator[Mapping]:
     """Yield the mappings of files in what proc_pid_smaps(5) says."""
     for each in _MAPPING.finditer(smaps):
         if each["file"] != _NO_FILE:
-            is_changed = _CHANGED.search(each["figures"]) is not None
+            is_changed = _COPIES.findall(each["figures"]) != _UNCHANGED
             yield Mapping(int(each["start"], 16), int(each["end"], 16), each["rights"], each["file"], is_changed)
 
 
-def releasable(found: Iterable[Mapping]) -> list[Mapping]:
+def releasable(found: Sequence[Mapping]) -> list[Mapping]:
     """Return those mappings that are read anew from their files where they are let go of: madvise(2) loses nothing.
 
     Nobody can write to them, nobody has, and they end where the same file goes on with a part that can be written to.
-    Of a library that another thread is loading just now, these are final: a loader maps the whole file, read-only, and
-    over it one part after the other, from below.
+    Of a library that another thread is loading just now, these are final: a loader maps the whole file with the rights
+    of its first part, and over it one part after the other, from below.
+
+    Empty where no mapping at all was changed before it was closed to writing: every loader does that to what it
+    relocates, and whoever says otherwise, as QEMU does of the programs that it emulates, does not know.
     """
+    if not any(each.is_changed and "w" not in each.rights for each in found):
+        return []
     released: list[Mapping] = []
     below: list[Mapping] = []
     last: Mapping | None = None

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mergeline.serve import libraries
 from mergeline.serve.requests import Receive
 from mergeline.serve.settings import Ending
 
@@ -42,6 +43,7 @@ class Lifecycle:
         self._log = prediction_log
         self._intake = intake
         self._parent = os.getppid() if supervised else None
+        self._is_settled = False
 
     async def run(self, app: App, receive: Receive, send: Send) -> None:
         """Speak ASGI's lifespan protocol: start, tick while serving, end."""
@@ -68,6 +70,12 @@ class Lifecycle:
         if self._parent is not None and os.getppid() != self._parent and not self.is_leaving:
             log.error("the supervisor is gone", extra={"pid": self._parent})
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def settle(self) -> None:
+        """Let go, once, of what only the start needed: when the log, whose thread loads last, has its libraries."""
+        if not self._is_settled and (self._log is None or self._log.has_loaded):
+            self._is_settled = True
+            libraries.release_pages()
 
     def leave(self, stop: Callable[[], Any]) -> None:
         """Become not ready, and call `stop` when the wait is over."""

@@ -226,12 +226,13 @@ class LogSchema:
         return {FEATURE_PREFIX + feature.name: made[at] for at, feature in enumerate(self._features)}
 
 
-def _end_to_end(parts: Sequence[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
+def _end_to_end(parts: Sequence[Any], width: int) -> NDArray[np.float64]:
     """Arrays of shape (rows, width), one after the other; numpy would let go of the GIL for each larger one."""
-    shapes = {part.shape[1:] for part in parts} - {(width,)}
+    arrays = [np.ascontiguousarray(part, np.float64) for part in parts]
+    shapes = {each.shape[1:] for each in arrays} - {(width,)}
     if shapes:
         raise ValueError(f"expected rows of {width}, found shapes {sorted(shapes)}")
-    return np.frombuffer(b"".join([np.ascontiguousarray(part, np.float64).data for part in parts])).reshape(-1, width)
+    return np.frombuffer(b"".join([each.data for each in arrays])).reshape(sum(map(len, arrays)), width)
 
 
 def _spread(values: Sequence[Any], kind: Any, counts: NDArray[np.int64] | None) -> NDArray[Any]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# at once: in which the event loop waits, a millisecond at most; to be woken more often costs it more
-PACKED_ENTRIES, PACKED_ROWS = 1_280, 5_120
+# at once: in which the event loop waits, less than a millisecond; to be woken more often costs it more
+PACKED_ENTRIES, PACKED_ROWS = 512, 5_120
 DEATHS = 3  # of writer threads by the same rows, until these are given up
 LONGEST_RETRY_AT_THE_END_S = 0.25
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,9 @@ class LogStats:
 class PredictionLog:
     """A bounded queue before a background thread that puts Parquet files on the shelf.
 
-    `signature` is the champion's, whose features are logged, `signatures` those of all variants by model SHA-256;
-    `loaded` is called, in the thread, when all is loaded that it needs. What was accepted and not dropped is in the log
-    exactly once. A writer that dies is replaced by another one, which goes on where it stopped.
+    `signature` is the champion's, whose features are logged, `signatures` those of all variants by model SHA-256.
+    What was accepted and not dropped is in the log exactly once. A writer that dies is replaced by another one, which
+    goes on where it stopped. `has_loaded` says that the writer has the libraries that it needs.
     """
 
     def __init__(
@@ -56,12 +56,11 @@ class PredictionLog:
         signature: Signature,
         signatures: Mapping[str, Signature],
         settings: LogSettings | None = None,
-        loaded: Callable[[], None] = lambda: None,
     ) -> None:
         # before pyarrow is first imported: its own allocator keeps 20 MB more of what a block took
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         self._settings = settings or LogSettings()
-        self._loaded = loaded
+        self.has_loaded = False
         schema = LogSchema(signature, signatures, self._settings.sampling_rate)
         self._writer = LogWriter(store, schema, self._settings)
         self._accept = self._writer.queue.append
@@ -138,7 +137,7 @@ class PredictionLog:
         try:
             import pyarrow.parquet  # noqa: F401  while the server starts, not with the first file
 
-            self._loaded()
+            self.has_loaded = True
             if wait_s:
                 self._wait_after_death(wait_s)
                 self._writer.after_death()
