@@ -629,6 +629,15 @@ def test_r13_rows_that_do_not_fit_are_dropped_alone(logs: Logs, bad: Entry) -> N
     assert stats.writer_restarts == 0 or bad.ts_us == 10**18  # of which no date can be made
 
 
+def test_r13_rows_too_short_and_too_long_do_not_make_up_for_each_other(logs: Logs) -> None:
+    shelf = open_shelf()
+    log = logs.open(shelf)
+    for each in (entry("a"), entry("bad", values=np.zeros((1, 3))), entry("bad", values=np.zeros((1, 5))), entry("b")):
+        log.add(each)
+    assert log.close(60)
+    assert (shelf.names(), log.stats().written_rows, log.stats().dropped_rows) == (["a", "b"], 2, 2)
+
+
 def test_r13_rows_that_kill_every_writer_are_dropped_alone(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     real = LogSchema.pack
 
