@@ -476,10 +476,24 @@ print(len(store.keys("")), "pandas" in sys.modules, "scipy" in sys.modules)
 
 def test_as_many_rows_as_a_file_holds_wake_the_writer_at_once(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictionlog, "REST_S", 1000.0)
-    log = logs.open(open_shelf(), LogSettings(batch_rows=4, queue_rows=100))
+    shelf = open_shelf()
+    log = logs.open(shelf, LogSettings(batch_rows=4, queue_rows=100, batch_seconds=10_000.0))
     for each in entries(4):
         log.add(each)
-    until(lambda: log.stats().written_rows == 4)
+    until(lambda: len(shelf.names()) == 4)
+
+
+def test_a_few_rows_that_come_while_others_are_packed_are_no_piece_of_their_own() -> None:
+    writer = writer_of(open_shelf(), Clock())
+    writer.queue += entries(14)
+    writer.step()
+    assert len(writer.queue) == 4
+    writer.queue += entries(16)
+    writer.step()
+    assert not writer.queue  # ten are half of what was packed, and more
+    writer.queue += entries(14)
+    writer.step(closing=True)
+    assert not writer.queue
 
 
 # ---- R13: failures of the log stay in the log ------------------------------------------------------------------------

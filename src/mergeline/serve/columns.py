@@ -1,9 +1,14 @@
-"""Arrow columns straight from numpy: pyarrow's own converters would load pandas, and cost more of the GIL."""
+"""Arrow columns straight from numpy: pyarrow's own converters would load pandas, and cost more of the GIL.
+
+Most steps of numpy and Arrow let go of the GIL, for which they then have to wait, and the event loop behind them: the
+fewer, the better.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -12,6 +17,7 @@ if TYPE_CHECKING:
 
 NO_TIME = -(2**63)  # stands for a missing time among microseconds since 1970-01-01 UTC
 NO_TEXT = -1  # stands for a missing text among lengths
+REMEMBERED = 1_024  # dictionaries and columns of one value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,13 @@ def text_column(parts: Sequence[PackedText]) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    lengths = np.concatenate([part.lengths for part in parts])
-    offsets = np.zeros(len(lengths) + 1, np.int32)
-    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
-    data = pa.py_buffer(b"".join([part.data for part in parts]))
-    return _column(pa.string(), lengths != NO_TEXT, [pa.py_buffer(offsets), data])
+    lengths = joined([part.lengths for part in parts])
+    gaps = lengths.min(initial=0) == NO_TEXT
+    offsets = np.empty(len(lengths) + 1, np.int32)
+    offsets[0] = 0
+    np.cumsum(np.maximum(lengths, 0) if gaps else lengths, dtype=np.int32, out=offsets[1:])
+    buffers = [pa.py_buffer(offsets), pa.py_buffer(b"".join([part.data for part in parts]))]
+    return _column(pa.string(), len(lengths), lengths != NO_TEXT if gaps else None, buffers)
 
 
 def number_column(values: NDArray[np.float64]) -> Any:
@@ -57,16 +65,13 @@ def number_column(values: NDArray[np.float64]) -> Any:
 
 
 def number_columns(values: NDArray[np.float64]) -> list[Any]:
-    """Return the double columns of an array of shape (columns, rows); NaN is missing.
-
-    Many are parts of one: numpy and Arrow let go of the GIL in each step, and have to wait for it again while the event
-    loop is busy.
-    """
+    """Return the double columns of an array of shape (columns, rows), as parts of one; NaN is missing."""
     import numpy as np
     import pyarrow as pa
 
     whole = np.ascontiguousarray(values).ravel()
-    return _parts(_column(pa.float64(), ~np.isnan(whole), [pa.py_buffer(whole)]), values.shape)
+    there = np.equal(whole, whole) if np.isnan(whole.min(initial=0.0)) else None  # itself is what NaN is not
+    return _parts(_column(pa.float64(), len(whole), there, [pa.py_buffer(whole)]), values.shape)
 
 
 def boolean_column(values: NDArray[np.float64]) -> Any:
@@ -75,7 +80,7 @@ def boolean_column(values: NDArray[np.float64]) -> Any:
     import pyarrow as pa
 
     there = ~np.isnan(values)
-    return _column(pa.bool_(), there, [_bits((values != 0) & there)])
+    return _column(pa.bool_(), len(there), there, [_bits((values != 0) & there)])
 
 
 def time_column(microseconds: NDArray[np.int64]) -> Any:
@@ -83,40 +88,67 @@ def time_column(microseconds: NDArray[np.int64]) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    return _column(time_type(), np.not_equal(microseconds, NO_TIME), [pa.py_buffer(microseconds)])
+    there = np.not_equal(microseconds, NO_TIME) if microseconds.min(initial=0) == NO_TIME else None
+    return _column(time_type(), len(microseconds), there, [pa.py_buffer(microseconds)])
 
 
-def constant_column(value: int, rows: int) -> Any:
-    """Return an int32 column of one value."""
-    import numpy as np
+def no_times(rows: int) -> Any:
+    """Return a time stamp column in which all are missing."""
+    return _first(rows, _nulls, time_type())
 
-    return integer_column(np.full(rows, value, np.int32))
+
+def no_texts(rows: int) -> Any:
+    """Return a string column in which all are missing."""
+    import pyarrow as pa
+
+    return _first(rows, _nulls, pa.string())
+
+
+def constant_column(value: float | str, rows: int) -> Any:
+    """Return a column of one value: of int32 for an int, double for a float, dictionary-encoded for a text."""
+    return _first(rows, _constant, value)
 
 
 def integer_column(values: NDArray[np.int32]) -> Any:
     """Return an int32 column without gaps."""
     import pyarrow as pa
 
-    return pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(values)], 0)
+    return _column(pa.int32(), len(values), None, [pa.py_buffer(values)])
 
 
-def coded_column(codes: NDArray[np.int32], values: Sequence[str]) -> Any:
-    """Return a dictionary-encoded string column: a code is a position in `values`, a negative one is missing."""
-    return coded_columns(codes[None], [dictionary(values)])[0]
+def coded_column(codes: NDArray[np.int32], values: Any) -> Any:
+    """Return a dictionary-encoded string column: a code is a position in a `dictionary`, a negative one is missing."""
+    return coded_columns(codes[None], [values])[0]
 
 
 def coded_columns(codes: NDArray[np.int32], values: Sequence[Any]) -> list[Any]:
-    """Return the dictionary-encoded columns of codes of shape (columns, rows), with the `dictionary` of each column."""
+    """Return the dictionary-encoded columns of codes of shape (columns, rows), with the `dictionary` of each column.
+
+    Raises `ValueError` for a code behind the end of its dictionary.
+    """
+    import numpy as np
     import pyarrow as pa
 
-    whole = codes.ravel()
-    indices = _parts(_column(pa.int32(), whole >= 0, [pa.py_buffer(whole)]), codes.shape)
-    return [pa.DictionaryArray.from_arrays(index, text) for index, text in zip(indices, values, strict=True)]
+    ends = [len(texts) for texts in values]
+    highest = codes.max(axis=1, initial=-1).tolist()
+    if any(code >= end for code, end in zip(highest, ends, strict=True)):
+        raise ValueError(f"expected codes below {ends}, found up to {highest}")
+    whole = np.ascontiguousarray(codes).ravel()
+    indices = _parts(_column(pa.int32(), len(whole), whole >= 0, [pa.py_buffer(whole)]), codes.shape)
+    return [  # safe looks for such codes, column by column
+        pa.DictionaryArray.from_arrays(index, texts, safe=False) for index, texts in zip(indices, values, strict=True)
+    ]
 
 
 def dictionary(values: Sequence[str]) -> Any:
     """Return the texts that the codes of a column stand for."""
     return text_column([packed(values)])
+
+
+@lru_cache(maxsize=REMEMBERED)
+def known_dictionary(values: tuple[str, ...]) -> Any:
+    """Return the same, remembered: for texts that come with a signature."""
+    return dictionary(values)
 
 
 def few_texts_column(texts: Sequence[str | None]) -> Any:
@@ -125,7 +157,7 @@ def few_texts_column(texts: Sequence[str | None]) -> Any:
 
     numbers: dict[str, int] = {}
     codes = [-1 if text is None else numbers.setdefault(text, len(numbers)) for text in texts]
-    return coded_column(np.array(codes, np.int32), list(numbers))
+    return coded_column(np.array(codes, np.int32), dictionary(list(numbers)))
 
 
 def list_column(values: NDArray[np.float64]) -> Any:
@@ -137,7 +169,7 @@ def list_column(values: NDArray[np.float64]) -> Any:
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum(there * np.int32(values.shape[1]), out=offsets[1:])
     inner = number_column(values[there].ravel())
-    return _column(pa.list_(pa.float64()), there, [pa.py_buffer(offsets)], [inner])
+    return _column(pa.list_(pa.float64()), len(there), there, [pa.py_buffer(offsets)], [inner])
 
 
 def time_type() -> Any:
@@ -171,20 +203,52 @@ def parquet_bytes(columns: dict[str, Any], metadata: dict[str, str], statistics:
     return bytes(sink.getvalue().to_pybytes())
 
 
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays one after the other; the only one as it is."""
+    import numpy as np
+
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def _parts(whole: Any, shape: tuple[int, ...]) -> list[Any]:
     """A column of columns times rows, end to end, as these columns."""
     columns, rows = shape
     return [whole.slice(at * rows, rows) for at in range(columns)]
 
 
-def _column(kind: Any, there: NDArray[np.bool_], buffers: list[Any], children: list[Any] | None = None) -> Any:
+def _first(rows: int, make: Callable[[Any, int], Any], value: Any) -> Any:
+    """The first rows of a longer column of one value, which is remembered."""
+    return make(value, 1 << rows.bit_length()).slice(0, rows)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _nulls(kind: Any, rows: int) -> Any:
+    import pyarrow as pa
+
+    return pa.nulls(rows, kind)
+
+
+@lru_cache(maxsize=REMEMBERED, typed=True)
+def _constant(value: float | str, rows: int) -> Any:
+    import numpy as np
+
+    if isinstance(value, str):
+        return coded_column(np.zeros(rows, np.int32), dictionary([value]))
+    if isinstance(value, int):
+        return integer_column(np.full(rows, value, np.int32))
+    return number_column(np.full(rows, value))
+
+
+def _column(
+    kind: Any, rows: int, there: NDArray[np.bool_] | None, buffers: list[Any], children: list[Any] | None = None
+) -> Any:
     """A column with the validity bits of `there`, or without any where nothing is missing."""
     import numpy as np
     import pyarrow as pa
 
-    missing = len(there) - int(np.count_nonzero(there))
-    validity = _bits(there) if missing else None
-    return pa.Array.from_buffers(kind, len(there), [validity, *buffers], missing, children=children)
+    missing = 0 if there is None else rows - int(np.count_nonzero(there))
+    validity = _bits(there) if there is not None and missing else None
+    return pa.Array.from_buffers(kind, rows, [validity, *buffers], missing, children=children)
 
 
 def _bits(flags: NDArray[np.bool_]) -> Any:

@@ -23,7 +23,11 @@ from mergeline.serve.columns import (
     constant_column,
     dictionary,
     integer_column,
+    joined,
+    known_dictionary,
     list_column,
+    no_texts,
+    no_times,
     number_column,
     number_columns,
     packed,
@@ -84,8 +88,8 @@ class Piece:
     rows: int
     request_ids: PackedText
     ts_us: NDArray[np.int64]  # (rows,), as all but the values and the scores
-    event_times: NDArray[np.int64]
-    entity_ids: PackedText
+    event_times: NDArray[np.int64] | None  # None where no row carries one
+    entity_ids: PackedText | None
     values: NDArray[np.float64]  # (rows, logged features)
     texts: Mapping[tuple[int, int], str]  # by row of the piece and column of `values`
     scores: NDArray[np.float64]  # (rows, scores), NaN where the variant failed
@@ -147,7 +151,9 @@ class LogSchema:
             latency_ms=_spread(latency_ms, np.float64, counts),
             status=_spread(status, np.int32, counts),
         )
-        found = (piece.values.shape, len(piece.scores), len(piece.event_times), len(piece.entity_ids.lengths))
+        times = rows if piece.event_times is None else len(piece.event_times)
+        entities = rows if piece.entity_ids is None else len(piece.entity_ids.lengths)
+        found = (piece.values.shape, len(piece.scores), times, entities)
         if found != ((rows, self._width), rows, rows, rows):
             raise DataError(
                 f"log: {rows} request ids, but values, scores, event times and entity ids of {found}, expected as many"
@@ -185,21 +191,19 @@ class LogSchema:
         """Return a file of all the rows of a group's pieces."""
         signature = self.signatures[group.model_sha256]
         rows = sum(piece.rows for piece in pieces)
-        same = np.zeros(rows, np.int32)
-        scores = np.concatenate([piece.scores for piece in pieces])
         columns: dict[str, Any] = {
             "schema_version": constant_column(SCHEMA_VERSION, rows),
             "request_id": text_column([piece.request_ids for piece in pieces]),
-            "ts": time_column(np.concatenate([piece.ts_us for piece in pieces])),
-            "event_time": time_column(np.concatenate([piece.event_times for piece in pieces])),
-            "entity_id": text_column([piece.entity_ids for piece in pieces]),
-            "model_sha256": coded_column(same, [group.model_sha256]),
-            "variant": coded_column(same, [group.variant]),
-            **self._feature_columns(pieces),
-            **_score_columns(signature, scores),
-            "latency_ms": number_column(np.concatenate([piece.latency_ms for piece in pieces])),
-            "status": integer_column(np.concatenate([piece.status for piece in pieces])),
-            "sampling_rate": number_column(np.full(rows, self._sampling_rate)),
+            "ts": time_column(joined([piece.ts_us for piece in pieces])),
+            "event_time": _event_time_column(pieces, rows),
+            "entity_id": _entity_id_column(pieces, rows),
+            "model_sha256": constant_column(group.model_sha256, rows),
+            "variant": constant_column(group.variant, rows),
+            **self._feature_columns(pieces, rows),
+            **_score_columns(signature, joined([piece.scores for piece in pieces])),
+            "latency_ms": number_column(joined([piece.latency_ms for piece in pieces])),
+            "status": integer_column(joined([piece.status for piece in pieces])),
+            "sampling_rate": constant_column(self._sampling_rate, rows),
         }
         metadata = {
             "mergeline.task": str(signature.task),
@@ -208,8 +212,8 @@ class LogSchema:
         }
         return parquet_bytes(columns, metadata, statistics=STATISTICS)
 
-    def _feature_columns(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        values = np.empty((len(self._features), sum(piece.rows for piece in pieces)))  # a column is contiguous
+    def _feature_columns(self, pieces: Sequence[Piece], rows: int) -> dict[str, Any]:
+        values = np.empty((len(self._features), rows))  # a column is contiguous
         unseen: dict[int, list[tuple[int, str]]] = {}
         start = 0
         for piece in pieces:
@@ -241,21 +245,34 @@ def _spread(values: Sequence[Any], kind: Any, counts: NDArray[np.int64] | None) 
     return column if counts is None else np.repeat(column, counts)
 
 
-def _event_times(parts: Sequence[Any], sizes: Sequence[int]) -> NDArray[np.int64]:
+def _event_times(parts: Sequence[Any], sizes: Sequence[int]) -> NDArray[np.int64] | None:
     if not any(parts):
-        return np.full(sum(sizes), NO_TIME, np.int64)
+        return None
     return np.array([NO_TIME if time is None else time for time in _row_by_row(parts, sizes)], np.int64)
 
 
-def _entity_ids(parts: Sequence[Any], sizes: Sequence[int]) -> PackedText:
+def _entity_ids(parts: Sequence[Any], sizes: Sequence[int]) -> PackedText | None:
     if not any(parts):
-        return PackedText(b"", np.full(sum(sizes), NO_TEXT, np.int32))
+        return None
     return packed(list(_row_by_row(parts, sizes)))
 
 
 def _row_by_row(parts: Sequence[Any], sizes: Sequence[int]) -> Iterator[Any]:
     """The values of lists, one an entry; None in place of one is None for each row."""
     return chain.from_iterable(part or [None] * size for part, size in zip(parts, sizes, strict=True))
+
+
+def _event_time_column(pieces: Sequence[Piece], rows: int) -> Any:
+    if all(piece.event_times is None for piece in pieces):
+        return no_times(rows)
+    times = [np.full(each.rows, NO_TIME) if each.event_times is None else each.event_times for each in pieces]
+    return time_column(joined(times))
+
+
+def _entity_id_column(pieces: Sequence[Piece], rows: int) -> Any:
+    if all(piece.entity_ids is None for piece in pieces):
+        return no_texts(rows)
+    return text_column([each.entity_ids or PackedText(b"", np.full(each.rows, NO_TEXT, np.int32)) for each in pieces])
 
 
 def _flags_or_times(kind: Kind, values: NDArray[np.float64]) -> Any:
@@ -273,33 +290,37 @@ def _category_columns(
 
     `values` has the shape (features, rows), `unseen` the row and the text of each such value, by feature.
     """
-    known = np.array([len(feature.categories) for feature in features])[:, np.newaxis]
-    positions = values - FIRST_CATEGORY_CODE
-    codes = np.where((positions >= 0) & (positions < known), positions, NO_CODE).astype(np.int32)
+    # negative are what is missing and what training did not keep, and a NaN, if there were one
+    codes = np.fmax(values - FIRST_CATEGORY_CODE, NO_CODE).astype(np.int32)
     texts = []
     for at, feature in enumerate(features):
         numbers: dict[str, int] = {}
         for row, text in unseen[at]:
             if values[at, row] == OTHER_CODE:
                 codes[at, row] = len(feature.categories) + numbers.setdefault(text, len(numbers))
-        texts.append(dictionary((*feature.categories, *numbers)))
+        known_texts = tuple(feature.categories)
+        texts.append(dictionary((*known_texts, *numbers)) if numbers else known_dictionary(known_texts))
     return coded_columns(codes, texts)
 
 
 def _score_columns(signature: Signature, scores: NDArray[np.float64]) -> dict[str, Any]:
     """The columns score, scores (multiclass only) and decision, from scores of shape (rows, classes)."""
-    failed = np.isnan(scores).any(axis=1)
     if signature.task is Task.REGRESSION:
-        score, codes = scores[:, 0], np.full(len(scores), NO_CODE, np.int32)
+        score, codes = scores[:, 0], _undecided(scores)
     elif signature.task is Task.MULTICLASS:
         score, codes = scores.max(axis=1), scores.argmax(axis=1).astype(np.int32)
     else:
-        score = scores[:, 1]
-        threshold = signature.threshold
-        undecided = np.full(len(score), NO_CODE, np.int32)
-        codes = undecided if threshold is None else (score >= threshold).astype(np.int32)
-    codes[failed] = NO_CODE
-    columns = {"score": number_column(np.where(failed, np.nan, score))}
+        score, threshold = scores[:, 1], signature.threshold
+        codes = _undecided(scores) if threshold is None else (score >= threshold).astype(np.int32)
+    failed = np.isnan(scores)
+    if failed.any():
+        score = np.where(failed.any(axis=1), np.nan, score)
+        codes[failed.any(axis=1)] = NO_CODE
+    columns = {"score": number_column(score)}
     if signature.task is Task.MULTICLASS:
         columns["scores"] = list_column(scores)
-    return {**columns, "decision": coded_column(codes, signature.classes)}
+    return {**columns, "decision": coded_column(codes, known_dictionary(tuple(signature.classes)))}
+
+
+def _undecided(scores: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.full(len(scores), NO_CODE, np.int32)

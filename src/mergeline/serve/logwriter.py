@@ -138,9 +138,9 @@ class LogWriter:
         return not (self.queue or self._blocks or self._made)
 
     @property
-    def has_files(self) -> bool:
-        """Whether files wait to be put."""
-        return bool(self._made)
+    def is_behind(self) -> bool:
+        """Whether files wait to be put, besides one that is being put."""
+        return len(self._made) > (self._putting is not None)
 
     def step(self, closing: bool = False) -> None:
         """Pack what is queued, make files of what is due (of all, where the log is `closing`), put one at a time.
@@ -149,7 +149,10 @@ class LogWriter:
         """
         left = len(self.queue)
         while left > 0:
-            left -= self._pack_some()
+            taken = self._pack_some()
+            left -= taken
+            if left < taken // 2 and not closing:
+                break  # a few that came meanwhile: with those of the next step they are one piece
             time.sleep(0)  # lets go of the GIL, for which the event loop may wait
         for block in list(self._blocks.values()):
             if closing or self._clock() - block.opened_s >= self._settings.batch_seconds:

@@ -24,7 +24,7 @@ __all__ = ["Entry", "LogSettings", "LogStats", "PredictionLog"]
 
 log = logging.getLogger(__name__)
 
-TICK_S, REST_S = 0.02, 0.1  # between two steps of the writer: while files wait to be put, and else
+TICK_S, REST_S = 0.02, 0.5  # between two steps of the writer, at most: while files wait to be put, and else
 DOUBLINGS = 6  # of the wait before a new writer, from `retry_seconds` on
 
 
@@ -67,6 +67,7 @@ class PredictionLog:
         self._accepted_rows = 0
         self._unpacked_rows = 0  # since the writer was last woken
         self._packed_at = min(PACKED_ROWS, self._settings.batch_rows, max(1, self._settings.queue_rows // 4))
+        self._rest_s = min(REST_S, max(TICK_S, self._settings.batch_seconds / 10))
         self._refused_rows = 0
         self._restarts = 0
         self._deaths_in_a_row = 0
@@ -148,7 +149,7 @@ class PredictionLog:
                 if closing and self._writer.is_idle:
                     self._finished.set()
                     self._ended = True
-                self._wake.wait(TICK_S if closing or self._writer.has_files else REST_S)
+                self._wake.wait(TICK_S if closing or self._writer.is_behind else self._rest_s)
                 self._wake.clear()
         finally:
             if not self._ended:
