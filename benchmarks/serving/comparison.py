@@ -40,7 +40,7 @@ Turns = Mapping[str, Sequence[Loaded]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the servers did: the turns of each load, and more turns of ours with and without log and gauges.
+    """What the servers did: the turns of each load, and more of ours with and without log and gauges, started for each.
 
     `memory_mb` (resident, after all loads), `own_mb` (of it what lies in no file) and `processes` are of each server,
     the rows of the log ours.
@@ -166,8 +166,8 @@ def _close_note(found: Found) -> str:
         else "so this noise does not allow to say whether they are within 5 %"
     )  # fmt: skip
     return (
-        f"Logging on over off in {len(ratios)} pairs: the median lies between {number(low)} and {number(high)}"
-        f" ({CONFIDENCE:.0%}), {known}."
+        f"Logging on over off in {len(ratios)} pairs of servers, each started for its turn: the median lies between"
+        f" {number(low)} and {number(high)} ({CONFIDENCE:.0%}), {known}."
     )
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from benchmarks.measurement import FailedCommandError, alternate
 from benchmarks.part import Part
 from benchmarks.pipeline.scratch import Scratch
-from benchmarks.serving.comparison import CELLS, MANY, Cell, Found, part
+from benchmarks.serving.comparison import CELLS, MANY, Cell, Found, Turns, part
 from benchmarks.serving.contenders import (
-    NO_GAUGES,
     NO_LOG,
     OURS,
     PEERS,
@@ -30,7 +29,7 @@ from benchmarks.serving.released import BODIES, python, released
 from benchmarks.serving.running import Contender, Running, started
 
 SAME = 1e-5
-TURNS_FOR_A_RUN = 3  # of ours with and without the log, which lie close together
+STARTS_FOR_A_RUN = 3  # of ours with and without the log, which lie close together
 MOST_STARTS = 3  # of each server; the peers take long
 
 
@@ -42,24 +41,47 @@ def servers(folder: Path, runs: int) -> Part:
     with started(first, scratch.root, folder) as running:
         answers = {rows: running.post(bodies[rows].first("rows"), rows) for rows in ROW_SIZES}
     limit = noop(scratch, {rows: len(answer) for rows, answer in answers.items()})
-    contenders = (first, ours(scratch, NO_LOG, "none"), without_profile(scratch), limit, *peers(scratch))
+    close = (first, ours(scratch, NO_LOG, "none"), without_profile(scratch))
+    contenders = (*close, limit, *peers(scratch))
+    close_turns = alternate(
+        runs * STARTS_FOR_A_RUN, {each.name: _alone(each, scratch, folder, bodies) for each in close}
+    )
     with ExitStack() as stack:
         at_once = {each.name: stack.enter_context(started(each, scratch.root, folder)) for each in contenders}
         for each in at_once.values():
             _require_the_same(each, bodies, {rows: scores_of(first, answer) for rows, answer in answers.items()})
-            load(each, bodies[1], connections=16, seconds=1)  # not counted: what comes with the first requests
-        found = _measured(at_once, bodies, runs)
+            _warm(each, bodies)
+        found = _measured(at_once, bodies, runs, close_turns)
     ready_s = alternate(min(runs, MOST_STARTS), {each.name: _start(each, scratch, folder) for each in contenders})
     drift_us = json.loads(python(scratch, "drift_cost.py").splitlines()[-1])
     return part(found, ready_s, drift_us, {rows: len(answer) for rows, answer in answers.items()}, _bentoml())
 
 
-def _measured(at_once: dict[str, Running], bodies: dict[int, Bodies], runs: int) -> Found:
+def _alone(contender: Contender, scratch: Scratch, folder: Path, bodies: dict[int, Bodies]) -> Callable[[], Loaded]:
+    """A turn of a server that was started for it: two processes of one program differ by a few percent, for good."""
+
+    def turn() -> Loaded:
+        with started(contender, scratch.root, folder) as running:
+            _warm(running, bodies)
+            loaded = load(running, bodies[MANY.rows], MANY.connections, MANY.seconds)
+            log = running.get("/status")["log"]
+        if log is not None and log["dropped_rows"]:
+            raise FailedCommandError(f"{contender.name}: {log['dropped_rows']} rows of the log were dropped")
+        return loaded
+
+    return turn
+
+
+def _warm(running: Running, bodies: dict[int, Bodies]) -> None:
+    """A load that is not counted: what comes with the first requests."""
+    load(running, bodies[1], connections=16, seconds=1)
+
+
+def _measured(at_once: dict[str, Running], bodies: dict[int, Bodies], runs: int, close: Turns) -> Found:
     def turn(name: str, cell: Cell) -> Callable[[], Loaded]:
         return lambda: load(at_once[name], bodies[cell.rows], cell.connections, cell.seconds)
 
     loads = {cell: alternate(runs, {name: turn(name, cell) for name in SHOWN}) for cell in CELLS}
-    close = alternate(runs * TURNS_FOR_A_RUN, {name: turn(name, MANY) for name in (OURS, NO_LOG, NO_GAUGES)})
     log = at_once[OURS].get("/status")["log"]
     return Found(
         loads,
