@@ -18,8 +18,8 @@ from benchmarks.machine import Machine
 from benchmarks.measurement import FailedCommandError, Summary, Usage, alternate, difference, ratio, run
 from benchmarks.pipeline.scratch import Scratch
 from benchmarks.rehearsal.retrain import PullRequest, by_job, seconds
-from benchmarks.serving import load
-from benchmarks.serving.load import Loaded, parsed
+from benchmarks.serving import load, servers
+from benchmarks.serving.load import Bodies, Loaded, parsed
 from benchmarks.serving.noise import interval_of_median
 from benchmarks.serving.running import PORT, Contender, started
 from benchmarks.serving.soak import Sample, fifths
@@ -201,6 +201,49 @@ def test_a_server_that_never_rests_is_no_measurement(tmp_path: Path, monkeypatch
         running.get("/work")
         with pytest.raises(FailedCommandError, match="slow: still at work"):
             load.rest(running)
+
+
+HOLDING = """
+import http.server, json, mmap, sys
+own = b"x" * 50_000_000
+with open("file", "wb") as file:
+    file.write(b"x" * 20_000_000)
+with open("file", "rb") as file:
+    shared = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+read = sum(shared[::4096])
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"log": {"dropped_rows": int(sys.argv[2])}}).encode())
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def holding(dropped_rows: int = 0) -> Contender:
+    command = (sys.executable, "-c", HOLDING, PORT, str(dropped_rows))
+    return Contender("holding", command, {}, "/readyz", "/predict", "rows", None)
+
+
+def test_what_a_server_has_of_a_file_is_resident_and_not_its_own(tmp_path: Path) -> None:
+    with started(holding(), tmp_path, tmp_path) as running:
+        resident, own = running.memory_mb(), running.own_mb()
+    assert own > 50
+    assert resident - own > 20
+
+
+@pytest.mark.parametrize("dropped_rows", [0, 3])
+def test_a_turn_whose_log_dropped_rows_is_no_measurement(
+    dropped_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = Loaded(per_s=1.0, p50_ms=1.0, p99_ms=1.0, cpu_us=1.0, requests=1, failed=0)
+    monkeypatch.setattr(servers, "load", lambda *arguments, **named: loaded)
+    turn = servers.alone(holding(dropped_rows), Scratch(tmp_path), tmp_path, {1: Bodies(tmp_path, 1)})
+    if dropped_rows:
+        with pytest.raises(FailedCommandError, match="holding: 3 rows of the log were dropped"):
+            turn()
+    else:
+        assert turn() is loaded
 
 
 def sample(answered: int, memory_mb: float) -> Sample:

@@ -44,7 +44,7 @@ def servers(folder: Path, runs: int) -> Part:
     close = (first, ours(scratch, NO_LOG, "none"), without_profile(scratch))
     contenders = (*close, limit, *peers(scratch))
     close_turns = alternate(
-        runs * STARTS_FOR_A_RUN, {each.name: _alone(each, scratch, folder, bodies) for each in close}
+        runs * STARTS_FOR_A_RUN, {each.name: alone(each, scratch, folder, bodies) for each in close}
     )
     with ExitStack() as stack:
         at_once = {each.name: stack.enter_context(started(each, scratch.root, folder)) for each in contenders}
@@ -57,8 +57,11 @@ def servers(folder: Path, runs: int) -> Part:
     return part(found, ready_s, drift_us, {rows: len(answer) for rows, answer in answers.items()}, _bentoml())
 
 
-def _alone(contender: Contender, scratch: Scratch, folder: Path, bodies: dict[int, Bodies]) -> Callable[[], Loaded]:
-    """A turn of a server that was started for it: two processes of one program differ by a few percent, for good."""
+def alone(contender: Contender, scratch: Scratch, folder: Path, bodies: dict[int, Bodies]) -> Callable[[], Loaded]:
+    """Return a turn of a server that is started for it: two processes of one program differ by a few percent, for good.
+
+    The turn raises `FailedCommandError` where rows of the log were dropped, which costs less than to write them.
+    """
 
     def turn() -> Loaded:
         with started(contender, scratch.root, folder) as running:
