@@ -269,6 +269,13 @@ def test_any_rows_read_back_as_they_were_sent(amounts: list[tuple[Any, ...]], cu
     assert found == expected
 
 
+@pytest.mark.parametrize("code", [4.0, 1e12, math.inf, math.nan, 0.0, -3.0])
+def test_a_code_of_no_category_is_a_missing_value_and_takes_nothing_with_it(code: float) -> None:
+    stray = entry("stray", values=np.array([[1.0, 0.0, 0.0, code]]))
+    found = [(row["request_id"], row["feature_channel"]) for row in logged([entry("a"), stray, entry("b")]).rows()]
+    assert found == [("a", "web"), ("stray", None), ("b", "web")]
+
+
 def test_what_is_no_unicode_is_logged_as_question_marks_and_harms_nothing() -> None:
     torn = entry("a\ud800", values=np.array([[1.0, 0.0, 0.0, 1.0]]), texts={(0, 3): "\udfff!"}, entity_ids=["ü\ud800"])
     (row, other) = logged([torn, entry("b")]).rows()
@@ -483,6 +490,35 @@ def test_as_many_rows_as_a_file_holds_wake_the_writer_at_once(logs: Logs, monkey
     until(lambda: len(shelf.names()) == 4)
 
 
+SLEEPY = LogSettings(batch_rows=4, queue_rows=4, batch_seconds=10_000.0, retry_seconds=0.01)
+
+
+@pytest.mark.parametrize("failure", [None, ServiceError("planted"), SystemExit()])
+def test_the_end_of_a_put_makes_room_at_once_whatever_it_is(
+    failure: BaseException | None, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictionlog, "REST_S", 1000.0)
+    log = logs.open(open_shelf(failure), SLEEPY)
+    for _ in range(2):
+        for each in entries(4):
+            log.add(each)
+        until(lambda: log.stats().queued_rows == 0)
+    assert log.stats().written_rows == 8
+    assert log.stats().dropped_rows == 0
+
+
+def test_at_the_end_one_put_follows_the_other(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictionlog, "REST_S", 1000.0)
+    monkeypatch.setattr(predictionlog, "TICK_S", 1000.0)
+    shelf = Shelf()
+    log = logs.open(shelf, replace(SLEEPY, queue_rows=100))
+    for each in entries(40):
+        log.add(each)
+    shelf.gate.set()
+    assert log.close(60)
+    assert len(shelf.files) > 5
+
+
 def test_a_few_rows_that_come_while_others_are_packed_are_no_piece_of_their_own() -> None:
     writer = writer_of(open_shelf(), Clock())
     writer.queue += entries(14)
@@ -490,7 +526,7 @@ def test_a_few_rows_that_come_while_others_are_packed_are_no_piece_of_their_own(
     assert len(writer.queue) == 4
     writer.queue += entries(16)
     writer.step()
-    assert not writer.queue  # ten are half of what was packed, and more
+    assert not writer.queue  # the ten that were left are as many as were packed
     writer.queue += entries(14)
     writer.step(closing=True)
     assert not writer.queue
@@ -611,6 +647,33 @@ def test_r13_a_writer_that_could_not_be_replaced_is_missed_by_the_next_look(
     assert log.stats().queued_rows == 1
     assert log.close(60)
     assert shelf.names() == ["a"]
+
+
+def test_r13_a_writer_that_dies_before_it_is_known_has_one_successor(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writers at once would count rows twice, and put a file of none."""
+    started: list[threading.Thread] = []
+    real_start, real_pack, planted = PredictionLog._started, LogSchema.pack, [MemoryError(), MemoryError()]
+
+    def slowly(self: PredictionLog, wait_s: float) -> threading.Thread:
+        thread = real_start(self, wait_s)
+        started.append(thread)
+        if len(started) == 1:
+            time.sleep(0.5)  # meanwhile this one dies, and is replaced
+        return thread
+
+    monkeypatch.setattr(predictionlog, "TICK_S", 0.001)
+    shelf = open_shelf()
+    log = logs.open(shelf, replace(QUICK, retry_seconds=0.001, batch_rows=1))
+    monkeypatch.setattr(PredictionLog, "_started", slowly)
+    monkeypatch.setattr(LogSchema, "pack", lambda *args: _raise(planted.pop()) if planted else real_pack(*args))
+    first = log._thread
+    log.add(entry("a"))
+    until(lambda: not first.is_alive())
+    until(lambda: log.stats().written_rows == 1)
+    assert log.close(60)
+    assert (len(started), shelf.names()) == (2, ["a"])
 
 
 def _raise(death: BaseException) -> None:

@@ -1,7 +1,7 @@
 """Arrow columns straight from numpy: pyarrow's own converters would load pandas, and cost more of the GIL.
 
-Most steps of numpy and Arrow let go of the GIL, for which they then have to wait, and the event loop behind them: the
-fewer, the better.
+Most steps of numpy and Arrow let go of the GIL. The thread then waits until the event loop lets go of it, and the event
+loop waits after that until the thread's next step does: the fewer steps, the better.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def dictionary(values: Sequence[str]) -> Any:
 
 @lru_cache(maxsize=REMEMBERED)
 def known_dictionary(values: tuple[str, ...]) -> Any:
-    """Return the same, remembered: for texts that come with a signature."""
+    """Return the `dictionary` of texts that come with a signature; it is made once."""
     return dictionary(values)
 
 

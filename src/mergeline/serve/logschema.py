@@ -111,7 +111,7 @@ class LogSchema:
         self._logged = [at for at, feature in enumerate(signature.features) if feature.name not in personal]
         self._place = {at: place for place, at in enumerate(self._logged)}
         self._features = [signature.features[at] for at in self._logged]
-        self._sampling_rate = sampling_rate
+        self._sampling_rate = float(sampling_rate)
         # by kind, since many columns at once cost little more than one
         kinds = [feature.kind for feature in self._features]
         self._numbers = [at for at, kind in enumerate(kinds) if kind is Kind.NUMBER]
@@ -290,8 +290,9 @@ def _category_columns(
 
     `values` has the shape (features, rows), `unseen` the row and the text of each such value, by feature.
     """
-    # negative are what is missing and what training did not keep, and a NaN, if there were one
-    codes = np.fmax(values - FIRST_CATEGORY_CODE, NO_CODE).astype(np.int32)
+    known = np.array([len(feature.categories) for feature in features])[:, np.newaxis]
+    positions = values - FIRST_CATEGORY_CODE  # negative for what is missing and for what training did not keep
+    codes = np.where(positions < known, positions, NO_CODE).astype(np.int32)
     texts = []
     for at, feature in enumerate(features):
         numbers: dict[str, int] = {}

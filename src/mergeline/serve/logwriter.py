@@ -78,12 +78,14 @@ class Made:
 class Putting(threading.Thread):
     """One put in a thread of its own, so that rows are packed and made files, which are small, while it lasts."""
 
-    def __init__(self, store: LogStore, made: Made) -> None:
+    def __init__(self, store: LogStore, made: Made, when_over: Callable[[], object]) -> None:
         super().__init__(name="prediction-log-put", daemon=True)
         self.made = made
         self.is_put = False
+        self.is_over = False
         self.failure: ServiceError | None = None
         self._store = store
+        self._when_over = when_over
 
     def run(self) -> None:
         """Put the file; note whether it is on the shelf or what the shelf said, neither where this thread dies."""
@@ -92,18 +94,27 @@ class Putting(threading.Thread):
             self.is_put = True
         except ServiceError as err:
             self.failure = err
+        finally:
+            self.is_over = True
+            self._when_over()
 
 
 class LogWriter:
-    """Takes entries from `queue` and puts files; one thread at a time calls `step`, again and again.
+    """Takes entries from `queue` and puts files; one thread at a time calls `step`, or `put`, again and again.
 
-    A row is in the queue, in a block, in a made file, written or given up, and stays where it is when `step` raises:
-    the next call, from whichever thread, goes on there, after `after_death`. Given up, with a count, is what does not
-    fit the signatures, and what has killed a thread three times.
+    A row is in the queue, in a block, in a made file, written or given up, and stays where it is when a call raises:
+    the next one, from whichever thread, goes on there, after `after_death`. Given up, with a count, is what does not
+    fit the signatures, and what has killed a thread three times. `when_over` is called, in a thread of its own, when
+    a file is on the shelf or could not be put, and `put` has something to do.
     """
 
     def __init__(
-        self, store: LogStore, schema: LogSchema, settings: LogSettings, clock: Callable[[], float] = time.monotonic
+        self,
+        store: LogStore,
+        schema: LogSchema,
+        settings: LogSettings,
+        clock: Callable[[], float] = time.monotonic,
+        when_over: Callable[[], object] = lambda: None,
     ) -> None:
         self.queue: list[Entry] = []
         self.written_rows = 0
@@ -114,6 +125,7 @@ class LogWriter:
         self._schema = schema
         self._settings = settings
         self._clock = clock
+        self._when_over = when_over
         self._blocks: dict[Group, Block] = {}
         self._made: deque[Made] = deque()
         self._names = Ids()
@@ -138,28 +150,46 @@ class LogWriter:
         return not (self.queue or self._blocks or self._made)
 
     @property
-    def is_behind(self) -> bool:
-        """Whether files wait to be put, besides one that is being put."""
-        return len(self._made) > (self._putting is not None)
+    def waits_to_retry(self) -> bool:
+        """Whether there are files, none of which is being put."""
+        return bool(self._made) and self._putting is None
 
     def step(self, closing: bool = False) -> None:
         """Pack what is queued, make files of what is due (of all, where the log is `closing`), put one at a time.
 
-        It does not wait for a put: a slow one lasts over many steps, one that failed is begun again later.
+        A few entries, fewer than half of those just packed, stay in the queue if the log is not closing: they came
+        meanwhile, and with the next ones they are one piece.
         """
         left = len(self.queue)
         while left > 0:
             taken = self._pack_some()
+            self.put(closing)
             left -= taken
             if left < taken // 2 and not closing:
-                break  # a few that came meanwhile: with those of the next step they are one piece
+                break
             time.sleep(0)  # lets go of the GIL, for which the event loop may wait
         for block in list(self._blocks.values()):
             if closing or self._clock() - block.opened_s >= self._settings.batch_seconds:
                 self._make(block)
+        self.put(closing)
+
+    def put(self, closing: bool = False) -> None:
+        """See how the last put went, if it is over, and begin the next one, if it is time.
+
+        It does not wait for a put: a slow one lasts over many calls, one that failed is begun again later.
+        """
+        self._doing = Doing.PUTTING
         if closing:
             self._retry_at_s = min(self._retry_at_s, self._clock() + LONGEST_RETRY_AT_THE_END_S)
-        self._put_next()
+        if self._putting is not None:
+            if not self._putting.is_over:
+                return
+            ended, self._putting = self._putting, None
+            self._settle(ended)
+        if self._made and self._clock() >= self._retry_at_s:
+            putting = Putting(self._store, self._made[0], self._when_over)
+            putting.start()
+            self._putting = putting
 
     def after_death(self) -> None:
         """Note what the last `step` died of, and give up what has now killed too often."""
@@ -229,19 +259,6 @@ class LogWriter:
         self._doing, self._making = Doing.MAKING, block
         self._made.append(Made(block.key, block.rows, self._schema.parquet(block.group, block.pieces)))
         del self._blocks[block.group]
-
-    def _put_next(self) -> None:
-        """See how the last put went, if it is over, and begin the next one, if it is time."""
-        self._doing = Doing.PUTTING
-        if self._putting is not None:
-            if self._putting.is_alive():
-                return
-            ended, self._putting = self._putting, None
-            self._settle(ended)
-        if self._made and self._clock() >= self._retry_at_s:
-            putting = Putting(self._store, self._made[0])
-            putting.start()
-            self._putting = putting
 
     def _settle(self, ended: Putting) -> None:
         if ended.is_put:

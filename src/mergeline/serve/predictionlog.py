@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ __all__ = ["Entry", "LogSettings", "LogStats", "PredictionLog"]
 
 log = logging.getLogger(__name__)
 
-TICK_S, REST_S = 0.02, 0.5  # between two steps of the writer, at most: while files wait to be put, and else
+REST_S = 0.5  # between two steps of the writer, at most
+TICK_S = 0.02  # the same at the end, and between two looks whether it is time to put again what could not be put
 DOUBLINGS = 6  # of the wait before a new writer, from `retry_seconds` on
 
 
@@ -62,18 +64,19 @@ class PredictionLog:
         self._settings = settings or LogSettings()
         self.has_loaded = False
         schema = LogSchema(signature, signatures, self._settings.sampling_rate)
-        self._writer = LogWriter(store, schema, self._settings)
+        self._wake = threading.Event()
+        self._writer = LogWriter(store, schema, self._settings, when_over=self._wake.set)
         self._accept = self._writer.queue.append
         self._accepted_rows = 0
         self._unpacked_rows = 0  # since the writer was last woken
         self._packed_at = min(PACKED_ROWS, self._settings.batch_rows, max(1, self._settings.queue_rows // 4))
         self._rest_s = min(REST_S, max(TICK_S, self._settings.batch_seconds / 10))
+        self._step_at_s = 0.0  # time.monotonic
         self._refused_rows = 0
         self._restarts = 0
         self._deaths_in_a_row = 0
         self._closing = False
         self._ended = False
-        self._wake = threading.Event()
         self._finished = threading.Event()
         self._replacing = threading.Lock()
         self._thread = self._started(0.0)
@@ -100,6 +103,7 @@ class PredictionLog:
             self._unpacked_rows += rows
             if self._unpacked_rows >= self._packed_at:  # to wake the writer costs the event loop a turn
                 self._unpacked_rows = 0
+                self._step_at_s = 0.0
                 self._wake.set()
 
     def stats(self) -> LogStats:
@@ -142,14 +146,16 @@ class PredictionLog:
             if wait_s:
                 self._wait_after_death(wait_s)
                 self._writer.after_death()
+                self._step_at_s = 0.0
             while not self._ended:
                 closing = self._closing
-                self._writer.step(closing)
+                self._step_or_put(closing)
                 self._deaths_in_a_row = 0
                 if closing and self._writer.is_idle:
                     self._finished.set()
                     self._ended = True
-                self._wake.wait(TICK_S if closing or self._writer.is_behind else self._rest_s)
+                is_soon = closing or self._writer.waits_to_retry
+                self._wake.wait(TICK_S if is_soon else max(0.0, self._step_at_s - time.monotonic()))
                 self._wake.clear()
         finally:
             if not self._ended:
@@ -157,7 +163,17 @@ class PredictionLog:
                 log.error(
                     "the writer of the prediction log died of %s, another one goes on", died_of and died_of.__name__
                 )
-                self._replace()
+                with self._replacing:  # the successor may die before it is known as such
+                    self._replace()
+
+    def _step_or_put(self, closing: bool) -> None:
+        """Let the writer step where that is due, else see to its files alone, so that a few rows are no piece."""
+        now = time.monotonic()
+        if closing or now >= self._step_at_s:
+            self._step_at_s = now + self._rest_s
+            self._writer.step(closing)
+        else:
+            self._writer.put()
 
     def _wait_after_death(self, wait_s: float) -> None:
         self._wake.clear()
