@@ -283,6 +283,13 @@ def test_what_is_no_unicode_is_logged_as_question_marks_and_harms_nothing() -> N
     assert other["request_id"] == "b"
 
 
+def test_the_share_that_is_logged_is_a_double_however_it_is_given() -> None:
+    schema = LogSchema(BINARY, {"m1": BINARY}, 1)
+    ((group, piece),) = schema.pack([entry()]).items()
+    column = pq.read_table(io.BytesIO(schema.parquet(group, [piece])))["sampling_rate"]
+    assert (column.type, column.to_pylist()) == (pa.float64(), [1.0])
+
+
 # ---- Scores and decisions --------------------------------------------------------------------------------------------
 
 
@@ -505,6 +512,48 @@ def test_the_end_of_a_put_makes_room_at_once_whatever_it_is(
         until(lambda: log.stats().queued_rows == 0)
     assert log.stats().written_rows == 8
     assert log.stats().dropped_rows == 0
+
+
+def test_the_end_of_a_put_makes_no_piece_of_the_few_rows_that_came_meanwhile(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictionlog, "REST_S", 1000.0)
+    shelf = Shelf()
+    log = logs.open(shelf, replace(SLEEPY, queue_rows=100))
+    for each in entries(4):
+        log.add(each)
+    until(lambda: log._writer._putting is not None)
+    log.add(entry("few"))
+    shelf.gate.set()
+    until(lambda: log.stats().written_rows == 4)
+    assert len(log._writer.queue) == 1
+
+
+def test_who_replaces_a_dead_writer_goes_on_at_once(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictionlog, "REST_S", 1000.0)
+    real, planted = LogSchema.pack, [MemoryError()]
+    monkeypatch.setattr(LogSchema, "pack", lambda *args: _raise(planted.pop()) if planted else real(*args))
+    log = logs.open(open_shelf(), SLEEPY)
+    for each in entries(4):
+        log.add(each)
+    until(lambda: log.stats().written_rows == 4)
+
+
+def test_a_file_is_put_while_more_rows_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, real = open_shelf(), LogSchema.pack
+    writer = writer_of(shelf, Clock())
+    writer.queue += entries(20)
+    packed: list[int] = []
+
+    def pack(*arguments: Any) -> Any:
+        if packed:
+            until(lambda: bool(shelf.files))
+        packed.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(LogSchema, "pack", pack)
+    writer.step()
+    assert len(packed) == 2
 
 
 def test_at_the_end_one_put_follows_the_other(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
