@@ -28,7 +28,7 @@ from mergeline.logstore import FolderLog
 from mergeline.schema import Feature, Kind, Signature, Task
 from mergeline.serve import predictionlog
 from mergeline.serve.logschema import LogSchema, Piece
-from mergeline.serve.logwriter import LogWriter
+from mergeline.serve.logwriter import LogWriter, Putting
 from mergeline.serve.predictionlog import Entry, LogSettings, LogStats, PredictionLog
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # planted deaths
@@ -723,6 +723,72 @@ def test_r13_a_writer_that_dies_before_it_is_known_has_one_successor(
     until(lambda: log.stats().written_rows == 1)
     assert log.close(60)
     assert (len(started), shelf.names()) == (2, ["a"])
+
+
+def test_r13_a_first_writer_that_dies_before_it_is_known_has_one_successor(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[threading.Thread] = []
+    real_start, real_step, planted = PredictionLog._started, LogWriter.step, [MemoryError()]
+
+    def slowly(self: PredictionLog, wait_s: float) -> threading.Thread:
+        is_first = threading.current_thread() is threading.main_thread()
+        thread = real_start(self, wait_s)
+        started.append(thread)
+        if is_first:
+            time.sleep(0.5)  # meanwhile it dies
+        return thread
+
+    monkeypatch.setattr(predictionlog, "TICK_S", 0.001)
+    monkeypatch.setattr(PredictionLog, "_started", slowly)
+    monkeypatch.setattr(LogWriter, "step", lambda *args: _raise(planted.pop()) if planted else real_step(*args))
+    shelf = open_shelf()
+    log = logs.open(shelf, replace(QUICK, retry_seconds=0.001))
+    until(lambda: not all(each.is_alive() for each in started))
+    assert log.stats().writer_restarts == 1
+    log.add(entry("a"))
+    assert log.close(60)
+    assert (len(started), shelf.names()) == (2, ["a"])
+
+
+def test_r13_a_put_whose_thread_dies_before_it_begins_is_done_again(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, planted = Putting.run, [MemoryError()]
+    monkeypatch.setattr(Putting, "run", lambda self: _raise(planted.pop()) if planted else real(self))
+    shelf = open_shelf()
+    log = logs.open(shelf)
+    log.add(entry("a"))
+    assert log.close(60)
+    assert (shelf.names(), log.stats().writer_restarts) == (["a"], 1)
+
+
+def test_r13_who_looks_waits_for_nobody_who_replaces_a_writer(logs: Logs) -> None:
+    log = logs.open(open_shelf())
+    with log._replacing:
+        looks = threading.Thread(target=log.stats, daemon=True)
+        looks.start()
+        looks.join(20)
+        assert not looks.is_alive()
+
+
+def test_r13_writers_that_cannot_load_what_they_need_follow_each_other_slowly(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    log = logs.open(open_shelf(), replace(QUICK, retry_seconds=0.1))
+    until(lambda: log.stats().writer_restarts >= 2)
+    time.sleep(0.5)
+    assert log.stats().writer_restarts < 10
+
+
+def test_a_put_that_failed_is_not_done_again_in_the_same_breath() -> None:
+    writer = writer_of(open_shelf(ServiceError("planted")), Clock(), replace(QUICK, retry_seconds=0.0))
+    writer.queue += entries(10)
+    put_all(writer)
+    assert (writer.failed_writes, writer.waits_to_retry) == (1, True)
+    put_all(writer)
+    assert writer.written_rows == 10
 
 
 def _raise(death: BaseException) -> None:

@@ -157,8 +157,8 @@ class LogWriter:
     def step(self, closing: bool = False) -> None:
         """Pack what is queued, make files of what is due (of all, where the log is `closing`), put one at a time.
 
-        A few entries, fewer than half of those just packed, stay in the queue if the log is not closing: they came
-        meanwhile, and with the next ones they are one piece.
+        A few entries, fewer than half of those just packed, stay in the queue if the log is not closing: with the next
+        ones they are one piece.
         """
         left = len(self.queue)
         while left > 0:
@@ -182,17 +182,19 @@ class LogWriter:
         if closing:
             self._retry_at_s = min(self._retry_at_s, self._clock() + LONGEST_RETRY_AT_THE_END_S)
         if self._putting is not None:
-            if not self._putting.is_over:
+            if not self._putting.is_over and self._putting.is_alive():  # it may die before it can say anything
                 return
             ended, self._putting = self._putting, None
             self._settle(ended)
+            if not ended.is_put:
+                return  # to be tried again, in a later call
         if self._made and self._clock() >= self._retry_at_s:
             putting = Putting(self._store, self._made[0], self._when_over)
             putting.start()
             self._putting = putting
 
     def after_death(self) -> None:
-        """Note what the last `step` died of, and give up what has now killed too often."""
+        """Note what the last `step` or `put` died of, and give up what has now killed too often."""
         if self._doing is Doing.PACKING and self.queue:
             self._deaths_alone += 1 if self._alone else 0
             self._alone = max(1, self._alone, min(PACKED_ENTRIES, len(self.queue)))

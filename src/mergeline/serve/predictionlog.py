@@ -25,7 +25,7 @@ __all__ = ["Entry", "LogSettings", "LogStats", "PredictionLog"]
 
 log = logging.getLogger(__name__)
 
-REST_S = 0.5  # between two steps of the writer, at most
+REST_S = 0.5  # between two steps of the same writer, at most
 TICK_S = 0.02  # the same at the end, and between two looks whether it is time to put again what could not be put
 DOUBLINGS = 6  # of the wait before a new writer, from `retry_seconds` on
 
@@ -79,7 +79,8 @@ class PredictionLog:
         self._ended = False
         self._finished = threading.Event()
         self._replacing = threading.Lock()
-        self._thread = self._started(0.0)
+        with self._replacing:
+            self._thread = self._started(0.0)
 
     # ---- On the event loop -----------------------------------------------------------------------------------------
 
@@ -140,11 +141,12 @@ class PredictionLog:
     def _write(self, wait_s: float) -> None:
         """Write until the log is closed; of whatever this thread dies, another one goes on in its place."""
         try:
+            if wait_s:
+                self._wait_after_death(wait_s)
             import pyarrow.parquet  # noqa: F401  while the server starts, not with the first file
 
             self.has_loaded = True
             if wait_s:
-                self._wait_after_death(wait_s)
                 self._writer.after_death()
                 self._step_at_s = 0.0
             while not self._ended:
@@ -186,14 +188,16 @@ class PredictionLog:
         self._thread = self._started(max(wait_s, TICK_S))
 
     def _replace_dead(self) -> None:
-        """Start a writer where a dying one could not, for want of memory or threads."""
-        with self._replacing:
-            if self._ended or self._thread.is_alive():
-                return
-            try:
+        """Start a writer where a dying one could not, for want of memory or threads; wait for nobody who does."""
+        if not self._replacing.acquire(blocking=False):
+            return
+        try:
+            if not self._ended and not self._thread.is_alive():
                 self._replace()
-            except RuntimeError:
-                log.exception("the prediction log has no writer")
+        except RuntimeError:
+            log.exception("the prediction log has no writer")
+        finally:
+            self._replacing.release()
 
 
 def _sampled(entry: Entry, rate: float) -> Entry:
